@@ -6,11 +6,18 @@ agent builds scapy layers from it by name. `Headers` is what we read of a packet
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-Literalish = int | float | str | bytes | bool | None | list["Literalish"]
+
+class Octets(msgspec.Struct, frozen=True, tag="bytes"):
+    """A bytes literal; a struct of its own, so that it stays apart from text on the wire."""
+
+    data: bytes
+
+
+Literalish = int | float | str | bool | None | Octets | list[Any]
 """The values that a packet expression may hold: literals, and lists of them (tuples arrive as lists)."""
 
 Client = Literal["scapy", "curl", "tcp", "udp"]
