@@ -1,0 +1,37 @@
+"""`kplab`: the command line. It prints and exits; nothing below it does.
+
+Each command imports what it needs when it runs, so that `--version` and `--help` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from kplab import __version__
+
+
+def main() -> None:
+    """Run the command line, and turn errors into words and an exit status."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(f"kplab {__version__}")  # noqa: T201
+        return
+    from kplab.cli.report import ExitCode, report
+    from kplab.errors import KplabError
+
+    try:
+        from kplab.cli.app import app
+
+        app()
+    except KplabError as error:
+        sys.exit(report(error))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone (`| head`); nothing more can be said, not even by Python's own exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    main()
