@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine: `make lesson-3` and `make test`.
+# Each says what it is about to install and asks; YES=1 means no questions.
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help test lesson-% check unit kernel tui lessons bench pictures lock setup setup-dev
+
+help:
+	@echo "make lesson-3   set up what is missing and start the lesson"
+	@echo "make test       set up and run all tests"
+	@echo "make check      format, lint, types, layers, unit tests: the loop while writing"
+	@echo "make bench      measure; ratios within one run"
+	@echo "make pictures   make the README's pictures again"
+
+setup:
+	@scripts/setup run
+
+setup-dev:
+	@scripts/setup dev
+
+lesson-%: setup
+	@$(BIN)/kplab start $@
+
+test: setup-dev
+	$(PYTEST) tests
+
+check: setup-dev
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
+	$(PYTEST) -m unit -q
+
+unit kernel tui lessons: setup-dev
+	$(PYTEST) -m $@
+
+bench:
+	@scripts/setup bench
+	$(BIN)/python -m benchmarks
+
+pictures: setup-dev
+	$(BIN)/python scripts/pictures.py
+
+lock:
+	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/run.txt
+	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
