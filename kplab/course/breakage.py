@@ -1,0 +1,65 @@
+"""Breaks a node for a repair step, and puts it back as it was.
+
+What is put back is the kernel's own: each node's iptables-save text from before the first breakage, loaded
+again whole. So a student's own rules go too, and kube-proxy's canary chains stay.
+"""
+
+from __future__ import annotations
+
+from kplab.course.lesson import Repair, Script
+from kplab.errors import ProgramError
+from kplab.session.base import Session
+from kplab.trace.recording import Save
+
+_RESTORE = {4: "iptables", 6: "ip6tables"}
+
+
+class Breakage:
+    """What this run has broken, if anything, and what the node held before."""
+
+    def __init__(self) -> None:
+        self._step: str | None = None
+        self._session: Session | None = None
+        self._node = ""
+        self._saves: tuple[Save, ...] = ()
+
+    def make(self, session: Session, step_id: str, repair: Repair) -> None:
+        """Run the step's start script once; a breakage of another step is undone first."""
+        if self._session is not session:
+            self._session, self._step = session, None
+        if self._step == step_id:
+            return
+        self.undo(session)
+        self._node, self._saves = repair.node, session.read_node(repair.node).saves
+        self._step = step_id
+        run_script(session, repair.node, repair.start)
+
+    def undo(self, session: Session) -> None:
+        """Put the node back as it was before it was broken; nothing to do when nothing is broken."""
+        if self._step is None or self._session is not session:
+            return
+        for save in self._saves:
+            argv = (f"{_RESTORE[save.family]}-{save.backend}-restore",)
+            done = session.execute(self._node, argv, stdin=save.text)
+            if done.status != 0:
+                raise ProgramError(
+                    f"the rules of {self._node} could not be put back ({argv[0]})",
+                    done.stderr.strip(),
+                    "Leave the lesson and start it again: that makes a new lab, and your progress is kept.",
+                    status=done.status,
+                )
+        self._step = None
+
+    def mended(self) -> None:
+        """The student has mended it: from now on nothing is broken, and nothing is put back."""
+        self._step = None
+
+
+def run_script(session: Session, node: str, script: Script) -> str:
+    """Run a script of the lesson in a node and return what it printed; ProgramError when it fails."""
+    done = session.execute(node, ("sh", "-eu", "-s"), stdin=script.text)
+    if done.status != 0:
+        raise ProgramError(
+            f"{script.name} failed in {node}", done.stderr.strip() or done.stdout.strip(), status=done.status
+        )
+    return done.stdout
