@@ -6,9 +6,10 @@ match that we do not know is `NotUnderstood`, which is said and never guessed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Literal, Protocol
 
 Network = IPv4Network | IPv6Network
 Side = Literal["source", "destination"]
@@ -34,7 +35,7 @@ class InterfaceMatch:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolMatch:
-    """`-p tcp`; the protocol's name, or its number in decimal."""
+    """`-p tcp`; "tcp", "udp", "icmp", "icmpv6", "sctp", or else the protocol's number in decimal."""
 
     protocol: str
     inverted: bool = False
@@ -70,6 +71,15 @@ class IcmpMatch:
 @dataclass(frozen=True, slots=True)
 class MarkMatch:
     """`-m mark --mark VALUE/MASK`."""
+
+    value: int
+    mask: int = 0xFFFFFFFF
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnmarkMatch:
+    """`-m connmark --mark VALUE/MASK`: the mark of the packet's conntrack entry."""
 
     value: int
     mask: int = 0xFFFFFFFF
@@ -126,9 +136,10 @@ class SetMatch:
 
 @dataclass(frozen=True, slots=True)
 class PhysdevMatch:
-    """`-m physdev --physdev-is-in`."""
+    """`-m physdev --physdev-is-in`; `option` is without its dashes, `value` is "" where it takes none."""
 
     option: str
+    value: str = ""
     inverted: bool = False
 
 
@@ -154,8 +165,8 @@ class NotUnderstood:
 
 
 Match = (
-    AddressMatch | InterfaceMatch | ProtocolMatch | PortMatch | TcpFlagsMatch | IcmpMatch | MarkMatch | CtStateMatch
-    | AddrTypeMatch | StatisticMatch | RecentMatch | SetMatch | PhysdevMatch | CommentMatch | NfacctMatch
+    AddressMatch | InterfaceMatch | ProtocolMatch | PortMatch | TcpFlagsMatch | IcmpMatch | MarkMatch | ConnmarkMatch
+    | CtStateMatch | AddrTypeMatch | StatisticMatch | RecentMatch | SetMatch | PhysdevMatch | CommentMatch | NfacctMatch
     | NotUnderstood
 )  # fmt: skip
 
@@ -174,21 +185,65 @@ class Target:
         return dict(self.options).get(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One `-A` line. `number` is 1-based in its chain."""
+RuleBody = tuple[tuple[Match, ...], Target]
+"""What a rule's options say: its matches in the order in which they are tried, and its target."""
 
-    chain: str
-    number: int
-    text: str
-    matches: tuple[Match, ...]
-    target: Target
-    handle: int | None = None
+
+class Rule:
+    """One `-A` line. `number` is 1-based in its chain; `text` is the line as it was printed, without counters.
+
+    A node can hold 60,000 rules of which a packet meets a hundred, so the options are read at first use.
+    Two rules are equal when chain, number, text and handle are.
+    """
+
+    __slots__ = ("_body", "_read", "chain", "handle", "number", "text")
+
+    def __init__(
+        self, chain: str, number: int, text: str, read: Callable[[str], RuleBody], handle: int | None = None
+    ) -> None:
+        """`read` takes `text` apart; it never fails, since an option that it cannot read is `NotUnderstood`."""
+        self.chain = chain
+        self.number = number
+        self.text = text
+        self.handle = handle
+        self._read = read
+        self._body: RuleBody | None = None
+
+    @property
+    def body(self) -> RuleBody:
+        """Matches and target."""
+        body = self._body
+        if body is None:
+            body = self._body = self._read(self.text)
+        return body
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The conditions, in the order in which the kernel tries them."""
+        return self.body[0]
+
+    @property
+    def target(self) -> Target:
+        """What the rule does when all of them hold."""
+        return self.body[1]
 
     @property
     def comment(self) -> str | None:
         """The text of `-m comment`, or None."""
         return next((m.text for m in self.matches if isinstance(m, CommentMatch)), None)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rule):
+            return NotImplemented
+        return (self.chain, self.number, self.text, self.handle) == (
+            other.chain, other.number, other.text, other.handle,
+        )  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash((self.chain, self.number, self.text))
+
+    def __repr__(self) -> str:
+        return f"Rule({self.chain!r}, {self.number}, {self.text!r}, handle={self.handle})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +253,34 @@ class Chain:
     name: str
     policy: str | None
     rules: tuple[Rule, ...]
+
+    def by_handle(self, handle: int) -> Rule | None:
+        """Return the rule that nf_tables knows by this handle, or None."""
+        return next((rule for rule in self.rules if rule.handle == handle), None)
+
+
+class HandlesOfChain(Protocol):
+    """Handles of one nf_tables chain in its order: the n-th is the n-th -A line's (trace's `ChainHandles`)."""
+
+    @property
+    def family(self) -> str:
+        """The family of the table: "ip" or "ip6" for those of iptables-nft."""
+        ...
+
+    @property
+    def table(self) -> str:
+        """The table by iptables' own name: "nat", "filter", "mangle", "raw"."""
+        ...
+
+    @property
+    def chain(self) -> str:
+        """The chain's name."""
+        ...
+
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """One a rule, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +303,16 @@ class Ruleset:
         """Return a chain, or None."""
         found = self.tables.get(table)
         return found.chains.get(name) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class IpSet:
+    """One set of `ipset save`. A member is the text that ipset prints, without timeout, counters and comment."""
+
+    name: str
+    type: str
+    """"hash:ip,port", "hash:ip,port,net", "bitmap:port", …"""
+    family: Literal[4, 6] = 4
+    members: frozenset[str] = field(default_factory=frozenset)
+    excepted: frozenset[str] = field(default_factory=frozenset)
+    """Members with `nomatch`: a hole in a wider network."""
