@@ -29,7 +29,7 @@ def relay_shell(session: Session, namespace: str) -> int:
             printer = threading.Thread(target=_print_all, args=(shell,), daemon=True)
             printer.start()
             _type_all(shell)
-            printer.join(timeout=2)
+            printer.join()
     finally:
         shell.close()
     return 0
@@ -54,7 +54,7 @@ def _type_all(shell: Shell) -> None:
         data = os.read(typed, 4096)
         if not data:
             shell.write(b"\x04")  # end of file, as a terminal's line discipline spells it
-            return
+            return  # the printer goes on until the shell has ended
         shell.write(data)
 
 

@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks [NAME…]`. Ratios compare two things measured in one run."""
