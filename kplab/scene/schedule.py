@@ -1,0 +1,79 @@
+"""When each hop and each tried rule appears, in seconds at normal speed.
+
+A hop lasts about 0.8 s, a tried rule 0.15 s. Rules after the third skipped one share one line and one
+short stretch of time, whatever their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kplab.model.journey import Hop
+
+HOP = 0.8
+RULE = 0.15
+FOLD = 0.6
+COUNTING = 0.48
+"""How long a fold's count climbs, out of its FOLD seconds."""
+HOLD = 0.4
+"""How long the end of a hop with rules stays before the next begins."""
+SHOWN_SKIPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """One hop's part of the play."""
+
+    start: float
+    lines: tuple[float, ...]
+    """When each of its walk lines appears."""
+    end: float
+    fold: int | None = None
+    """Which of its lines is the fold, whose count climbs."""
+
+    @property
+    def stops(self) -> tuple[float, ...]:
+        """Where stepping by rule stops; one moment for a hop without rules."""
+        if not self.lines:
+            return ((self.start + self.end) / 2,)
+        return tuple(at + COUNTING if i == self.fold else at for i, at in enumerate(self.lines))
+
+    @property
+    def rest(self) -> float:
+        """Where stepping by hop stops: all of it is shown, and a packet on a link is midway."""
+        return self.stops[-1]
+
+
+def is_folded(skips: int) -> bool:
+    """Tell whether that many skipped rules share a line after the third."""
+    return skips > SHOWN_SKIPS + 1
+
+
+def ends_with_line(hop: Hop) -> bool:
+    """Tell whether a hop has a line of its own in the walk: the rule that matched, or the chain's end."""
+    return hop.rule is not None or (hop.kind == "chain" and hop.verdict is not None)
+
+
+def schedule(hops: tuple[Hop, ...], repeated: frozenset[int]) -> tuple[Beats, ...]:
+    """Return every hop's times; `repeated` are hops (0-based) whose rule is already the line before."""
+    beats, now = [], 0.0
+    for index, hop in enumerate(hops):
+        one = _beats(hop, now, repeats=index in repeated)
+        beats.append(one)
+        now = one.end
+    return tuple(beats)
+
+
+def _beats(hop: Hop, start: float, *, repeats: bool) -> Beats:
+    skips = len(hop.skipped)
+    folded = is_folded(skips)
+    durations = [RULE] * (SHOWN_SKIPS if folded else skips) + ([FOLD] if folded else [])
+    if ends_with_line(hop) and not repeats:
+        durations.append(RULE)
+    if not durations:
+        return Beats(start, (), round(start + HOP, 6))
+    lines, at = [], start
+    for duration in durations:
+        lines.append(round(at, 6))
+        at += duration
+    return Beats(start, tuple(lines), round(at + HOLD, 6), SHOWN_SKIPS if folded else None)
