@@ -35,6 +35,8 @@ class Route(msgspec.Struct, frozen=True):
     device: str
     via: str | None = None
     table: Literal["main", "local"] = "main"
+    source: str | None = None
+    """The source address that the kernel prefers on this route (`src` of `ip route`)."""
 
 
 class Namespace(msgspec.Struct, frozen=True):
