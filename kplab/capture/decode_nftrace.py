@@ -12,10 +12,16 @@ Facts for whoever groups them:
   kind: rule, return or policy. So a message with `packet` begins a visit of a base chain, and these are the headers
   at that moment: the state *before* what the rules of that visit do.
 * A rule that matched and goes on has the verdict "continue"; a rule that did not match is never reported.
-* A jump is a "rule" message with the verdict "jump X" in the chain that jumps. The end of a user-defined chain,
-  and a RETURN that matched in it, give... see `kind`: "return" at the chain's end, "rule" with the verdict
-  "return" for the rule.
-* The end of a base chain is a "policy" message. A base chain left by accept or drop has none.
+* A jump is a "rule" message with the verdict "jump X" in the chain that jumps; a RETURN that matched is a "rule"
+  message with the verdict "return".
+* The end of a chain, where no rule decided, is a message of kind "return" with the verdict "continue" and no handle.
+  Linux 6.18 writes it as NFT_TRACETYPE_RULE without NFTA_TRACE_RULE_HANDLE; older kernels as NFT_TRACETYPE_RETURN.
+  In a base chain a "policy" message follows it at once; a base chain left by accept or drop has neither.
+* An empty base chain gives these two messages too: that is how the lab's own observing chains show headers.
+* `ct_*` come with `packet` and only there. Before conntrack's hook (priority -200) there is none, and the id is that
+  of `conntrack -o id`.
+* `mark` comes with every message, as it is after the rule.
+* One packet's DNAT is seen as the difference between two `packet`s of one hook; nothing says "DNAT".
 """
 
 from __future__ import annotations
@@ -53,7 +59,7 @@ def decode_nft_trace(message: NetlinkMessage, interfaces: Mapping[int, str]) -> 
         CaptureError: the message lacks an identity, a table, a chain or a kind that we know.
     """
     found = attributes(message.body)
-    kind = _KINDS.get(number(found.get(_TYPE)) or 0)
+    kind = _kind(found)
     trace_id = number(found.get(_ID))
     if kind is None or trace_id is None or _TABLE not in found or _CHAIN not in found:
         raise CaptureError("a trace message lacks table, chain, kind or id", message.body.hex())
@@ -82,6 +88,11 @@ def interface_name(index: bytes | None, interfaces: Mapping[int, str]) -> str | 
     """Return an interface's name; "if7" for an index that is not (or no longer) in the namespace."""
     value = number(index)
     return None if not value else interfaces.get(value, f"if{value}")
+
+
+def _kind(found: Attributes) -> Literal["rule", "return", "policy"] | None:
+    kind = _KINDS.get(number(found.get(_TYPE)) or 0)
+    return "return" if kind == "rule" and _RULE_HANDLE not in found else kind
 
 
 def _verdict(kind: str, found: Attributes) -> str:

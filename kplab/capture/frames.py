@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
 
-from kplab.capture.bpf import attach_filter, interface_filter
+from kplab.capture.bpf import MOST_INTERFACES, attach_filter, frame_filter
 from kplab.capture.netlink import RECEIVE_BUFFER, drops, enlarge
 from kplab.capture.sources import BURST, Stamped
 from kplab.errors import CaptureError
@@ -101,24 +101,29 @@ def open_frames(place: str, interfaces: Mapping[str, int], clock: Callable[[], i
     """Watch these interfaces (name -> index) of the current namespace.
 
     Raises:
-        CaptureError: the kernel refuses AF_PACKET (it wants CAP_NET_RAW).
+        CaptureError: the kernel refuses AF_PACKET (it wants CAP_NET_RAW), or there are too many interfaces.
     """
+    if len(interfaces) > MOST_INTERFACES:
+        raise CaptureError(f"watch the links of {place}", f"{len(interfaces)} interfaces", f"at most {MOST_INTERFACES}")
     try:
-        # Protocol 0 receives nothing until bind: no frame slips in before the filter stands.
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL))
     except OSError as error:
         raise CaptureError(
             f"watch the links of {place}", str(error), "AF_PACKET wants CAP_NET_RAW in the namespace's user namespace"
         ) from error
     try:
-        attach_filter(sock, interface_filter(sorted(interfaces.values()), SNAP))
+        attach_filter(sock, frame_filter(sorted(interfaces.values()), SNAP))
         enlarge(sock, RECEIVE_BUFFER)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        sock.bind(("", ETH_P_ALL))
     except OSError as error:
         sock.close()
         raise CaptureError(f"watch the links of {place}", str(error)) from error
-    return FrameSource(place, sock, clock)
+    source = FrameSource(place, sock, clock)
+    # Python binds an AF_PACKET socket to one interface only, so ours listens from its making; what came in before
+    # the filter stood is thrown away.
+    source.read()
+    source.clear()
+    return source
 
 
 def _stamp(control: list[tuple[int, int, bytes]]) -> int | None:

@@ -47,6 +47,7 @@ def tracing_ruleset(role: Role, backend: Backend) -> str:
     for hook in HOOKS:
         lines += [f"  chain {hook}-first {{", f"    type filter hook {hook} priority {FIRST}; policy accept;"]
         if hook in MARKING:
+            lines.append(f'    ip protocol igmp return comment "{_COMMENT}"')
             lines.append(f'    icmpv6 type {_NEIGHBOURS} return comment "{_COMMENT}"')
             lines.append(f'    meta nftrace set 1 comment "{_COMMENT}"')
         lines += [

@@ -13,7 +13,7 @@ from kplab.capture.nflog import open_nflog
 from kplab.capture.sources import Source, open_conntrack, open_nft_trace, open_ruleset
 from kplab.capture.tracing import TRACED_ROLES
 from kplab.model.topology import Role
-from kplab.trace.events import KernelEvent, Lost
+from kplab.trace.events import KernelEvent, Lost, What
 from kplab.trace.recording import Backend
 
 _READ_LIMIT = 50_000
@@ -103,6 +103,10 @@ class Watch:
                 loss = Lost(source.name, count)
                 self._lost.append(loss)
                 yield KernelEvent(next(self._numbers), self._clock(), source.place, loss)
+
+    def note(self, place: str, what: What, stamp: int | None = None) -> KernelEvent:
+        """Return an event of our own making (`Sent`, `Served`), numbered between what was drained before and after."""
+        return KernelEvent(next(self._numbers), self._clock() if stamp is None else stamp, place, what)
 
     def clear(self) -> None:
         """Throw away all that waits; the next event is number 1, and nothing counts as lost."""
