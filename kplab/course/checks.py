@@ -7,6 +7,7 @@ from typing import assert_never
 
 from kplab.course.lesson import Check, Connections, ServiceRules
 from kplab.model.ruleset import AddressMatch, Chain, Rule, Ruleset, StatisticMatch
+from kplab.rules.iptables_save import parse_iptables_save
 from kplab.session.base import Session
 from kplab.trace.recording import NodeState
 
@@ -38,8 +39,6 @@ def examine(check: Check, session: Session) -> Findings:
 
 def ruleset_of(state: NodeState, backend: str) -> Ruleset:
     """Parse a node's IPv4 rules of the lab's back-end, as iptables-save printed them."""
-    from kplab.rules.iptables_save import parse_iptables_save
-
     save = next(save for save in state.saves if save.family == 4 and save.backend == backend)
     return parse_iptables_save(save.text, save.family, save.backend)
 
