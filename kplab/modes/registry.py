@@ -1,0 +1,45 @@
+"""Proxy mode -> what compiles it: the one place that knows which modes there are, and which are built here."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kplab.errors import UnknownNameError
+from kplab.model.cluster import Cluster, Family
+from kplab.model.config import ProxyConfig
+from kplab.modes.facts import NodeFacts
+from kplab.modes.iptables import compile_iptables
+from kplab.modes.program import IptablesProgram
+
+
+class Compiler(Protocol):
+    """Cluster as one node sees it -> what kube-proxy would write for one family."""
+
+    def __call__(
+        self, cluster: Cluster, config: ProxyConfig, node: str, family: Family, facts: NodeFacts
+    ) -> IptablesProgram:
+        """Compile; pure, the same inputs give the same program."""
+
+
+COMPILERS: dict[str, Compiler] = {"iptables": compile_iptables}
+"""The modes that are built here."""
+
+NOT_BUILT = {
+    "ipvs": "kube-proxy has this mode, but kplab cannot compile it yet",
+    "nftables": "kube-proxy has this mode, but kplab cannot compile it yet",
+    "ebpf": "this is Cilium's way, not a mode of kube-proxy, and kplab cannot show it yet",
+    "userspace": "kube-proxy had this mode until Kubernetes 1.25, and kplab cannot show it yet",
+}
+"""Modes that a reader may have heard of, and why they cannot be chosen."""
+
+
+def compiler(mode: str) -> Compiler:
+    """Return a mode's compiler; raises UnknownNameError, which lists the modes."""
+    found = COMPILERS.get(mode)
+    if found is not None:
+        return found
+    built = f"Modes that work: {', '.join(COMPILERS)}."
+    if mode in NOT_BUILT:
+        raise UnknownNameError(f"mode {mode} cannot be used", NOT_BUILT[mode], built)
+    hint = f"{built} Not built yet: {', '.join(NOT_BUILT)}."
+    raise UnknownNameError(f"there is no proxy mode {mode!r}", hint=hint)
