@@ -58,10 +58,15 @@ def read_handles() -> tuple[ChainHandles, ...]:
 def read_generation() -> int:
     """Return the generation of the current network namespace's nf_tables ruleset. Raises CaptureError."""
     with open_socket() as sock:
-        sock.send(request(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, socket.AF_UNSPEC))
-        for message in messages(_receive(sock)):
-            if message.subsystem == NFNL_SUBSYS_NFTABLES:
-                return number(attributes(message.body).get(_GEN_ID)) or 0
+        return ask_generation(sock)
+
+
+def ask_generation(sock: socket.socket) -> int:
+    """Return the generation in the namespace that a netfilter socket was opened in. Raises CaptureError."""
+    sock.send(request(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, socket.AF_UNSPEC))
+    for message in messages(_receive(sock)):
+        if message.subsystem == NFNL_SUBSYS_NFTABLES:
+            return number(attributes(message.body).get(_GEN_ID)) or 0
     raise CaptureError("read nf_tables' generation", "the kernel's answer holds none")
 
 

@@ -9,20 +9,15 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from kplab.capture.bpf import attach_filter, netlink_type_filter
 from kplab.capture.decode_conntrack import decode_conntrack, event_stamp
 from kplab.capture.decode_nftrace import NFT_MSG_TRACE, decode_nft_trace
-from kplab.capture.decode_ruleset import NFT_MSG_NEWGEN, decode_new_generation
 from kplab.capture.netlink import (
-    NETLINK_ADD_MEMBERSHIP,
     NFNL_SUBSYS_CTNETLINK,
     NFNL_SUBSYS_NFTABLES,
     NFNLGRP_CONNTRACK_DESTROY,
     NFNLGRP_CONNTRACK_NEW,
     NFNLGRP_CONNTRACK_UPDATE,
-    NFNLGRP_NFTABLES,
     NFNLGRP_NFTRACE,
-    SOL_NETLINK,
     NetlinkMessage,
     drops,
     messages,
@@ -145,26 +140,3 @@ def open_conntrack(place: str, clock: Callable[[], int]) -> NetlinkSource:
 
     groups = (NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE, NFNLGRP_CONNTRACK_DESTROY)
     return NetlinkSource("conntrack", place, open_socket(groups), decode, clock)
-
-
-def open_ruleset(place: str, clock: Callable[[], int]) -> NetlinkSource:
-    """Listen to new generations of the current namespace's nf_tables ruleset. Raises CaptureError.
-
-    A socket of its own, with a filter: a load of 28,000 rules sends as many messages to the group, and only the last
-    one is of interest (nf_tables_gen_notify sends it in a datagram of its own).
-    """
-    kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN
-
-    def decode(message: NetlinkMessage, stamp: int) -> Stamped | None:
-        if (message.subsystem, message.kind) != (NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN):
-            return None
-        return stamp, decode_new_generation(message)
-
-    sock = open_socket(receive_buffer=1 << 20)
-    try:
-        attach_filter(sock, netlink_type_filter(kind))
-        sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
-    except OSError as error:
-        sock.close()
-        raise CaptureError(f"listen to changes of {place}'s ruleset", str(error)) from error
-    return NetlinkSource("ruleset", place, sock, decode, clock)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from kplab.capture.frames import open_frames
 from kplab.capture.nflog import open_nflog
-from kplab.capture.sources import Source, open_conntrack, open_nft_trace, open_ruleset
+from kplab.capture.ruleset import RulesetSource, open_ruleset
+from kplab.capture.sources import Source, open_conntrack, open_nft_trace
 from kplab.capture.tracing import TRACED_ROLES
 from kplab.model.topology import Role
 from kplab.trace.events import KernelEvent, Lost, What
@@ -33,7 +34,7 @@ class Place:
 
 
 class Watch:
-    """The eyes of a lab. Opened once; `clear` before a question, `drain` until it is answered.
+    """The eyes of a lab. Opened once; `clear` before a question, `drain` until it is answered, then `rest`.
 
     Nodes have nft trace, conntrack and the ruleset's generation watched, and NFLOG with the legacy back-end; every
     place has its frames watched. Between two sources of a place, and between places, the order of events is that of
@@ -115,6 +116,12 @@ class Watch:
             source.clear()
         self._numbers = itertools.count(1)
         self._lost.clear()
+
+    def rest(self) -> None:
+        """Do without what costs others time while no question is asked: who changed a ruleset (see `ruleset`)."""
+        for source in self._sources:
+            if isinstance(source, RulesetSource):
+                source.rest()
 
     @property
     def lost(self) -> tuple[Lost, ...]:
