@@ -91,8 +91,20 @@ def pattern(fields: Mapping[str, Written], saying: str = "") -> HopPattern:
 
 
 def expectation(hops: Iterable[Mapping[str, Written]], never: Iterable[Mapping[str, Written]] = ()) -> Expectation:
-    """Make an expectation of tables of fields; ValueError as `pattern`."""
-    return Expectation(tuple(pattern(h) for h in hops), tuple(pattern(n) for n in never))
+    """Make an expectation of tables of fields; ValueError as `pattern`, and for an alias that nothing stores."""
+    made = Expectation(tuple(pattern(h) for h in hops), tuple(pattern(n) for n in never))
+    stored: set[str] = set()
+    for one in (*made.hops, *made.never):
+        used, named = _aliases(one)
+        stored |= named
+        if used - stored:
+            raise ValueError(f"{sorted(used - stored)[0]!r} is compared with, but no hop before stores it with &")
+    return made
+
+
+def aliases_of(expected: Expectation) -> frozenset[str]:
+    """Return the names that an expectation stores."""
+    return frozenset(name for one in expected.hops for name in _aliases(one)[1])
 
 
 def match(expected: Expectation, journey: Journey) -> Outcome:
@@ -223,6 +235,18 @@ def _refuse_ill_formed(name: str, written: str) -> None:
             raise ValueError(f"{name} = {written!r}: not a regular expression: {error}") from error
     elif written.startswith((">=", "<=")) and not written[2:].isdigit():
         raise ValueError(f"{name} = {written!r}: expected a whole number after {written[:2]}")
+
+
+def _aliases(one: HopPattern) -> tuple[set[str], set[str]]:
+    """Return the aliases that a pattern compares with, and those that it stores."""
+    used, named = set(), set()
+    for text in (text for field in one.fields for text in field.written):
+        mark, rest = text[:1], text[1:]
+        if mark == "&":
+            named.add(rest.partition(" ")[0])
+        elif mark == "!" or (mark == "*" and _ALIAS.fullmatch(rest)):
+            used.add(rest)
+    return used, named
 
 
 def _shown(value: FieldValue | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kplab.course.expect import Expectation, expectation
+from kplab.course.expect import Expectation, aliases_of, expectation
 from kplab.course.lesson import (
     About,
     Check,
@@ -52,8 +52,11 @@ def build_grade(step: StepFile) -> Grade:
     if step.kind == "send":
         if not step.hops:
             raise ValueError("a send step needs hops: what the kernel must do")
+        expected = _expectation("hops", step.hops, step.never)
         gather = Gather(step.gather.alias, step.gather.count) if step.gather else None
-        return Grade(about, expected=_expectation("hops", step.hops, step.never), gather=gather)
+        if gather and gather.alias not in aliases_of(expected):
+            raise ValueError(f"gather: no hop stores {gather.alias!r} (write &{gather.alias} in one of hops)")
+        return Grade(about, expected=expected, gather=gather)
     _refuse(step, "hops, never and gather belong to a send step", step.hops or step.never or step.gather)
     return Grade(about)
 
