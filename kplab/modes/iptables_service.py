@@ -187,7 +187,7 @@ def _firewall(plan: _Plan, settings: Settings, chains: list[str], own: list[tupl
     chains.append(fw)
     named = f'-m comment --comment "{view.owner} loadbalancer IP"'
     own += [(fw, f"{named} -s {cidr} -j {plan.ext}") for cidr in view.source_ranges]
-    if settings.node_ip and any(ip_address(settings.node_ip) in ip_network(cidr) for cidr in view.source_ranges):
+    if any(ip_address(settings.node_ip) in ip_network(cidr) for cidr in view.source_ranges):
         # A node that holds the VIP itself sends to it from the VIP, so that must be let through too.
         own += [(fw, f"{named} -s {vip} -j {plan.ext}") for vip in view.load_balancer_vips]
     own.append((fw, f'-m comment --comment "other traffic to {view.owner} will be dropped by KUBE-PROXY-FIREWALL"'))

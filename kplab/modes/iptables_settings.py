@@ -21,7 +21,7 @@ class Settings:
     family: Family
     node: str
     zone: str | None
-    node_ip: str | None
+    node_ip: str
     mark: str
     """The masquerade mark as kube-proxy prints it: "0x00004000"."""
     detector: LocalDetector | None
@@ -44,7 +44,7 @@ def read_settings(
         family=family,
         node=node,
         zone=found.label(ZONE_LABEL) if found else None,
-        node_ip=node_ip(cluster, node, family, facts),
+        node_ip=node_ip(cluster, config, node, family, facts),
         mark=f"0x{1 << section.masquerade_bit:08x}",
         detector=local_detector(cluster, config, node, family),
         masquerade_all=section.masquerade_all,

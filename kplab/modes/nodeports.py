@@ -14,6 +14,7 @@ from kplab.modes.facts import NodeFacts
 from kplab.modes.names import family_of
 
 _LOCALHOST = ip_address("127.0.0.1")
+_UNKNOWN: dict[Family, str] = {4: "127.0.0.1", 6: "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,21 @@ def node_port_addresses(
     """Return one family's share of `nodePortAddresses`; "primary" stands for the node's own address."""
     cidrs = config.node_port_addresses
     if cidrs == (PRIMARY,):
-        ip = node_ip(cluster, node, family, facts)
-        cidrs = (ip,) if ip else ()
+        ip = node_ip(cluster, config, node, family, facts)
+        cidrs = () if ip in _UNKNOWN.values() else (ip,)
     mine = [cidr for cidr in cidrs if family_of(cidr) == family]
     networks = tuple(ip_network(cidr, strict=False) for cidr in mine or ["0.0.0.0/0" if family == 4 else "::/0"])
     return NodePortAddresses(networks)
 
 
-def node_ip(cluster: Cluster, node: str, family: Family, facts: NodeFacts) -> str | None:
-    """Return the node's own address in one family: from the facts, else its Node's first InternalIP."""
+def node_ip(cluster: Cluster, config: ProxyConfig, node: str, family: Family, facts: NodeFacts) -> str:
+    """Return the node's own address in one family, as kube-proxy finds it.
+
+    `bindAddress` when it names one, else the first of the facts' or of the Node's InternalIPs, else loopback.
+    """
+    bound = config.bind_address
+    if family_of(bound) == family and not ip_address(bound).is_unspecified:
+        return bound
     found = cluster.node(node)
     addresses = facts.node_ips or (found.internal_ips if found else ())
-    return next((a for a in addresses if family_of(a) == family), None)
+    return next((a for a in addresses if family_of(a) == family), _UNKNOWN[family])
