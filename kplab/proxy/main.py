@@ -1,0 +1,78 @@
+"""`kplab-proxy`: the kube-proxy of a lab, one process a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from kplab.errors import KplabError, UsageError
+from kplab.lab.run import Runner, SystemRunner
+from kplab.model.cluster import Family
+from kplab.proxy.assemble import assemble
+from kplab.proxy.cleanup import clean_up
+from kplab.proxy.guard import refuse_host_namespace
+from kplab.proxy.loop import Loop
+from kplab.proxy.options import Options, parse_options
+from kplab.proxy.tools import Tools, choose_backend
+
+FAMILIES: tuple[Family, ...] = (4, 6)
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run kplab-proxy; return its exit status: 0 done, 1 failed, 2 flags or files that cannot be used."""
+    try:
+        options = parse_options(sys.argv[1:] if argv is None else argv)
+        refuse_host_namespace()
+        return run(options, SystemRunner())
+    except KplabError as error:
+        sys.stderr.write(f"kplab-proxy: {error}\n")
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+
+
+def run(options: Options, runner: Runner) -> int:
+    """Do what `options` ask for in this process's own network namespace, until SIGTERM or SIGINT.
+
+    Raises:
+        UsageError: the manifest cannot be used.
+        LabError: iptables is missing or cannot be used.
+
+    """
+    backend = options.backend or choose_backend(runner)
+    families = [Tools(runner, backend, family) for family in FAMILIES]
+    if options.cleanup:
+        clean_up(families)
+        return 0
+    with _stop_signals() as stop_fd:
+        parts = assemble(options, families, time.monotonic)
+        loop = Loop(parts)
+        failed = any(outcome.error for outcome in loop.first())
+        if options.once:
+            return EXIT_FAILED if failed else 0
+        loop.run(stop_fd)
+        parts.watch.close()
+    return 0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[int]:
+    """Turn SIGTERM and SIGINT into a readable descriptor.
+
+    So a run of iptables-restore is never cut short, and the rules stay as they are, as kube-proxy leaves them.
+    """
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer)
+    kept = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
