@@ -23,7 +23,6 @@ _NLM_F_CREATE = 0x400
 _NLM_F_EXCL = 0x200
 
 _TUPLE_ORIG, _TUPLE_REPLY, _STATUS, _PROTOINFO, _TIMEOUT, _MARK, _ID = 1, 2, 3, 4, 7, 8, 12
-_TIMESTAMP_EVENT = 27
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _IP_V4_SRC, _IP_V4_DST, _IP_V6_SRC, _IP_V6_DST = 1, 2, 3, 4
 _PROTO_NUM, _PROTO_SRC_PORT, _PROTO_DST_PORT = 1, 2, 3
@@ -66,14 +65,6 @@ def decode_conntrack(message: NetlinkMessage) -> CtChange:
         timeout=number(found.get(_TIMEOUT)),
         mark=number(found.get(_MARK)) or 0,
     )
-
-
-def event_stamp(message: NetlinkMessage) -> int | None:
-    """Return the kernel's own time of a conntrack event, in nanoseconds of CLOCK_REALTIME, if it gives one.
-
-    CTA_TIMESTAMP_EVENT: Linux 6.14 and later, when net.netfilter.nf_conntrack_timestamp is 1.
-    """
-    return number(attributes(message.body).get(_TIMESTAMP_EVENT))
 
 
 def _change(message: NetlinkMessage) -> Literal["new", "update", "destroy"]:

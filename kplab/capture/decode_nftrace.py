@@ -17,7 +17,7 @@ Facts for whoever groups them:
 * The end of a chain, where no rule decided, is a message of kind "return" with the verdict "continue" and no handle.
   Linux 6.18 writes it as NFT_TRACETYPE_RULE without NFTA_TRACE_RULE_HANDLE; older kernels as NFT_TRACETYPE_RETURN.
   In a base chain a "policy" message follows it at once; a base chain left by accept or drop has neither.
-* An empty base chain gives these two messages too: that is how the lab's own observing chains show headers.
+* An empty base chain gives these two messages too.
 * `ct_*` come with `packet` and only there. Before conntrack's hook (priority -200) there is none, and the id is that
   of `conntrack -o id`.
 * `mark` comes with every message, as it is after the rule.

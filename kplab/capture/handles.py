@@ -23,6 +23,7 @@ from kplab.capture.netlink import (
     number,
     open_socket,
     request,
+    text,
 )  # fmt: skip
 from kplab.errors import CaptureError
 from kplab.trace.recording import ChainHandles
@@ -49,7 +50,7 @@ def read_handles() -> tuple[ChainHandles, ...]:
         found = _dump()
         if found is not None:
             return tuple(
-                ChainHandles(NFPROTO_NAMES.get(family, str(family)), table.decode(), chain.decode(), tuple(handles))
+                ChainHandles(NFPROTO_NAMES.get(family, str(family)), text(table), text(chain), tuple(handles))
                 for (family, table, chain), handles in found.items()
             )
     raise CaptureError("read the handles of the rules", f"the ruleset changed during each of {_ATTEMPTS} dumps")
@@ -79,7 +80,10 @@ def _dump() -> _Found | None:
     with open_socket() as sock:
         sock.send(request(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_DUMP, socket.AF_UNSPEC))
         while True:
-            done = _take(_receive(sock), found)
+            try:
+                done = _take(_receive(sock), found)
+            except struct.error as error:
+                raise CaptureError("read the handles of the rules", f"a message is cut short: {error}") from error
             if done is not None:
                 return found if done else None
 

@@ -7,6 +7,7 @@ net/netfilter/nfnetlink_log.c), and one process a namespace can have a group.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -110,5 +111,6 @@ def _ask(sock: socket.socket, family: int, body: bytes, tried: str) -> None:
         raise CaptureError(tried, "the kernel did not answer within 2 s") from error
     for answer in answers:
         if answer.kind == NLMSG_ERROR and answer.subsystem == 0 and (refused := error_of(answer.body)) is not None:
-            hint = "one process a namespace can have it: end the other reader" if refused.errno == 16 else ""
+            taken = refused.errno in (errno.EPERM, errno.EBUSY)
+            hint = "one process a namespace can have it: end the other reader" if taken else ""
             raise CaptureError(tried, str(refused), hint)

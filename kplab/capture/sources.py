@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from kplab.capture.decode_conntrack import decode_conntrack, event_stamp
+from kplab.capture.decode_conntrack import decode_conntrack
 from kplab.capture.decode_nftrace import NFT_MSG_TRACE, decode_nft_trace
 from kplab.capture.netlink import (
     NFNL_SUBSYS_CTNETLINK,
@@ -136,7 +136,7 @@ def open_conntrack(place: str, clock: Callable[[], int]) -> NetlinkSource:
     def decode(message: NetlinkMessage, stamp: int) -> Stamped | None:
         if message.subsystem != NFNL_SUBSYS_CTNETLINK:
             return None
-        return event_stamp(message) or stamp, decode_conntrack(message)
+        return stamp, decode_conntrack(message)
 
     groups = (NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE, NFNLGRP_CONNTRACK_DESTROY)
     return NetlinkSource("conntrack", place, open_socket(groups), decode, clock)

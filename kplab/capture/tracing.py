@@ -1,9 +1,10 @@
 """The lab's own rules, which make the kernel tell a packet's way. They are never shown as kube-proxy's.
 
 A table of its own, `inet kplab-trace`, in each node's namespace. At the two hooks where a packet enters the node it
-sets nf_trace on the skb; at each hook a first and a last chain hold no rule that does anything, so that the trace
-itself shows the packet's headers when it came to the hook and when it left it: DNAT is what changed between
-`prerouting-first` and `prerouting-last`.
+sets nf_trace on the skb; at each hook a first and a last chain show, by the one message of their only rule, the
+packet's headers when it came to the hook and when it left it: DNAT is what changed between `prerouting-first` and
+`prerouting-last`. An accept ends its own base chain only (nf_hook_slow goes on with the next), so nothing is let
+through that another chain would stop; without it a chain's end would give two messages.
 
 skb->nf_trace is one bit, whoever set it: nf_tables' trace and iptables-legacy's (ipt_do_table in
 net/ipv4/netfilter/ip_tables.c) both look at it, so iptables-legacy needs no TRACE rule.
@@ -43,17 +44,15 @@ def tracing_ruleset(role: Role, backend: Backend) -> str:
     del backend  # one bit serves both; a parameter because a further back-end may want rules of its own
     if role not in TRACED_ROLES:
         return ""
-    lines = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{", f'  comment "{_COMMENT}"']
-    for hook in HOOKS:
-        lines += [f"  chain {hook}-first {{", f"    type filter hook {hook} priority {FIRST}; policy accept;"]
-        if hook in MARKING:
-            lines.append(f'    ip protocol igmp return comment "{_COMMENT}"')
-            lines.append(f'    icmpv6 type {_NEIGHBOURS} return comment "{_COMMENT}"')
-            lines.append(f'    meta nftrace set 1 comment "{_COMMENT}"')
-        lines += [
-            "  }",
-            f"  chain {hook}-last {{",
-            f"    type filter hook {hook} priority {LAST}; policy accept;",
-            "  }",
-        ]
-    return "\n".join([*lines, "}"]) + "\n"
+    chains = [_chain(hook, end, priority) for hook in HOOKS for end, priority in (("first", FIRST), ("last", LAST))]
+    head = f'table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n  comment "{_COMMENT}"\n'
+    return head + "".join(chains) + "}\n"
+
+
+def _chain(hook: str, end: str, priority: int) -> str:
+    rules = ["accept"]
+    if end == "first" and hook in MARKING:
+        rules = ["ip protocol igmp return", f"icmpv6 type {_NEIGHBOURS} return", "meta nftrace set 1 accept"]
+    lines = [f"type filter hook {hook} priority {priority}; policy accept;"]
+    lines += [f'{rule} comment "{_COMMENT}"' for rule in rules]
+    return f"  chain {hook}-{end} {{\n" + "".join(f"    {line}\n" for line in lines) + "  }\n"

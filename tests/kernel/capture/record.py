@@ -1,12 +1,14 @@
-"""Make the recordings in tests/data/recordings from this machine's kernel. Run from the project's folder:
+"""Make the recordings in tests/data/recordings from this machine's kernel.
+
+Run from the project's folder:
 
     for backend in nft legacy; do
-      unshare -Urnmpf --mount-proc PYTHON tests/kernel/capture/record.py $backend
+      unshare -Urnmpf --mount-proc PYTHON -m tests.kernel.capture.record $backend
     done
 
 Each is one SYN of the client on node-a to the Service demo/web of the golden scenario clusterip-3ep, and what came of
-it: `same-node` went to an endpoint on node-a, `other-node` to node-b, `refused` was sent after the endpoint's server was gone,
-`established` is a whole exchange by a real client.
+it: `same-node` went to an endpoint on node-a, `other-node` to node-b, `refused` was sent after the endpoint's server
+was gone, `client` is a whole exchange by a real client.
 """
 
 from __future__ import annotations
@@ -17,11 +19,8 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
-import world as small
-from world import GOLDEN, ROOT, TOPOLOGY, VIP, World, run, serve, settle, syn
 
 from kplab.capture.handles import read_generation, read_handles
 from kplab.capture.tracing import lab_chains
@@ -30,6 +29,20 @@ from kplab.model.expression import parse_expression
 from kplab.model.packet import ClientSpec, SendSpec
 from kplab.trace.events import ClientDone, KernelEvent, Sent
 from kplab.trace.recording import Backend, Facts, NodeState, Recording, Save
+from tests.kernel.capture.world import (
+    GOLDEN,
+    ROOT,
+    TOPOLOGY,
+    VIP,
+    World,
+    load_rules,
+    raw_sender,
+    run,
+    serve,
+    settle,
+    syn,
+    watch_all,
+)  # fmt: skip
 
 SCENARIO = "clusterip-3ep"
 TARGET = ROOT / "tests" / "data" / "recordings"
@@ -83,13 +96,13 @@ class Recorder:
         self.backend = backend
         self.world = World()
         self.world.build()
-        small.load_rules(self.world, backend, SCENARIO)
+        load_rules(self.world, backend, SCENARIO)
         with self.world.enter("client"):
             # The client's kernel knows nothing of a hand-made SYN, and would answer the SYN-ACK with RST.
             run("nft", "-f", "-", stdin="table inet quiet { chain output { type filter hook output priority 0; "
                 "tcp sport 40000-40999 tcp flags rst drop; }; }")  # fmt: skip
         self.servers = {pod: serve(self.world, pod) for pod in ("web-1", "web-2", "web-3")}
-        self.watch: Watch = small.watch_all(self.world, backend)
+        self.watch: Watch = watch_all(self.world, backend)
 
     def record(self, name: str, spec: SendSpec, act: Callable[[Watch], list[KernelEvent]], note: str) -> Recording:
         """Ask one question, and write down everything."""
@@ -119,7 +132,7 @@ class Recorder:
 
         def act(watch: Watch) -> list[KernelEvent]:
             sent = watch.note("client", Sent(packet=packet))
-            small.raw_sender(self.world, "client").sendto(packet, (VIP, 0))
+            raw_sender(self.world, "client").sendto(packet, (VIP, 0))
             return [sent]
 
         return act
@@ -164,8 +177,7 @@ def main(backend: Backend) -> None:
             attempt.rename(TARGET / f"{where}-{backend}.json")
             wanted.discard(where)
         attempt.unlink(missing_ok=True)
-    spec = ClientSpec("tcp", f"{VIP}:80")
-    recorder.record("client", spec, recorder.fetch, "a real client's whole exchange")
+    recorder.record("client", ClientSpec("tcp", f"{VIP}:80"), recorder.fetch, "a real client's whole exchange")
     for server in recorder.servers.values():
         server.close()
     spec = parse_expression(f'IP(dst="{VIP}")/TCP(sport=40900, dport=80, flags="S")')

@@ -1,9 +1,6 @@
-"""A small world for the tests of capture, and what happens in it. Run as a program inside private namespaces:
+"""A small world for the tests of capture: two nodes with pods, a bridge between them, and kube-proxy's rules.
 
-    unshare -Urnmpf --mount-proc PYTHON tests/kernel/capture/world.py SCENARIO BACKEND
-
-It builds two nodes with pods and a bridge between them, loads kube-proxy's rules from a golden dump, plays one
-scenario under `Watch`, and prints the result as JSON: {"events": […], "extra": {…}}.
+Used by programs that run inside private namespaces (`play`, `record`), never by a test's own process.
 """
 
 from __future__ import annotations
@@ -11,22 +8,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import socket
 import struct
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from kplab.capture import tracing
-from kplab.capture.handles import read_generation, read_handles
+from kplab.capture.netlink import attribute, open_socket, request
 from kplab.capture.watch import Place, Watch
 from kplab.model.topology import End, Interface, Link, Listener, Namespace, Route, Topology
-from kplab.trace.events import KernelEvent, Sent
+from kplab.trace.events import KernelEvent
 from kplab.trace.recording import Backend
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -42,7 +36,7 @@ _FORWARDING = (
 
 def run(*argv: str, stdin: str = "") -> str:
     """Run a program and return what it printed."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(argv)}: {done.stderr}")
     return done.stdout
@@ -146,8 +140,6 @@ class World:
                 self._configure(space)
 
     def _configure(self, space: Namespace) -> None:
-        with contextlib.suppress(OSError):
-            Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
         for key, value in space.sysctls:
             Path("/proc/sys", *key.split(".")).write_text(value)
         lines = ["link set lo up"]
@@ -163,15 +155,12 @@ class World:
             lines += [f"addr add {a} dev {interface.name}{' nodad' * (':' in a)}" for a in interface.addresses]
         for route in space.routes:
             via = f" via {route.via}" if route.via else ""
-            if route.via not in ("192.168.50.1", "fd00:192:168:50::1"):
-                lines.append(f"route add {route.destination}{via} dev {route.device}")
+            lines.append(f"route add {route.destination}{via} dev {route.device}")
         run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
 
 def make_nfacct(name: str) -> None:
     """Make the counter that kube-proxy's rules name (NFNL_MSG_ACCT_NEW of NFNL_SUBSYS_ACCT)."""
-    from kplab.capture.netlink import attribute, open_socket, request
-
     with open_socket() as sock:
         sock.send(request(7 << 8, 0x400 | 0x200, 0, attribute(1, name.encode() + b"\0")))
 
@@ -180,8 +169,8 @@ def load_rules(world: World, backend: Backend, scenario: str) -> None:
     """Load kube-proxy's rules of a golden dump into both nodes, and our tracing."""
     for node in ("node-a", "node-b"):
         with world.enter(node):
-            make_nfacct("ct_state_invalid_dropped_pkts")
-            make_nfacct("localhost_nps_accepted_pkts")
+            for counter in ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"):
+                make_nfacct(counter)
             for family in ("iptables", "ip6tables"):
                 dump = (GOLDEN / scenario / f"iptables-{backend}.{family}-save").read_text()
                 run(f"{family}-{backend}-restore", stdin=dump)
@@ -197,23 +186,17 @@ def watch_all(world: World, backend: Backend) -> Watch:
 
 def settle(watch: Watch, quiet: float = 0.2, limit: float = 5.0) -> list[KernelEvent]:
     """Collect events until none has come for `quiet` seconds."""
-    import select
-
     events: list[KernelEvent] = []
     end = time.monotonic() + limit
     while time.monotonic() < end and select.select(watch.filenos(), [], [], quiet)[0]:
         events += watch.drain()
-    return events
+    return events + watch.drain()
 
 
-def serve(world: World, name: str, *, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
-    """Return a listening socket on port 8080 of a pod: the kernel does the handshake."""
+def serve(world: World, name: str) -> socket.socket:
+    """Return a socket that listens on port 8080 of a pod, both families: the kernel does the handshake."""
     with world.enter(name):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("", 8080))
-        sock.listen(64)
-    return sock
+        return socket.create_server(("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True)
 
 
 def syn(source: str, target: str, sport: int, dport: int) -> bytes:
@@ -244,47 +227,4 @@ def _checksum(data: bytes) -> bytes:
 def raw_sender(world: World, name: str) -> socket.socket:
     """Return a socket that sends whole IPv4 packets from a namespace."""
     with world.enter(name):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-    return sock
-
-
-Result = dict[str, Any]
-
-
-def scenario_syn(backend: Backend) -> Result:
-    """One SYN from the client to the Service, and its SYN-ACK (then the client's RST)."""
-    world = World()
-    world.build()
-    load_rules(world, backend, "clusterip-3ep")
-    servers = [serve(world, pod) for pod in ("web-1", "web-2", "web-3")]
-    sender = raw_sender(world, "client")
-    watch = watch_all(world, backend)
-    sender.sendto(b"", ("10.244.1.1", 9)) if False else None
-    watch.clear()
-    packet = syn("10.244.1.5", VIP, 40001, 80)
-    sender.sendto(packet, (VIP, 0))
-    events = settle(watch)
-    extra: dict[str, Any] = {"packet": packet}
-    with world.enter("node-a"):
-        extra["conntrack"] = run("conntrack", "-L", "-o", "extended,id")
-        extra["handles"] = read_handles()
-        extra["generation"] = read_generation()
-        extra["nft"] = run("nft", "-a", "-j", "list", "ruleset")
-        extra["save"] = run(f"iptables-{backend}-save")
-    watch.close()
-    for server in servers:
-        server.close()
-    return {"events": events, "extra": extra}
-
-
-SCENARIOS: dict[str, Callable[[Backend], Result]] = {"syn": scenario_syn}
-
-
-def main() -> None:
-    """Play one scenario."""
-    result = SCENARIOS[sys.argv[1]]("legacy" if sys.argv[2] == "legacy" else "nft")
-    sys.stdout.buffer.write(msgspec.json.encode(result))
-
-
-if __name__ == "__main__":
-    main()
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
