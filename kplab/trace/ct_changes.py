@@ -1,0 +1,70 @@
+"""Which packet caused which conntrack event.
+
+The kernel sends "new" when an entry is confirmed, at the very end of POSTROUTING or INPUT of its first packet, and
+then at most one "update" a packet, when that packet has passed (nf_ct_deliver_cached_events). The event does not
+name the packet; its order does, with what TCP's state or the entry's status say must have come.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from kplab.model.journey import Direction
+from kplab.model.packet import Headers
+from kplab.trace.entries import ASSURED, SEEN_REPLY, Entry
+from kplab.trace.events import CtChange, KernelEvent
+
+Change = tuple[KernelEvent, CtChange]
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """A packet that passed a node whole, and the entry that it belongs to there."""
+
+    node: str
+    number: int
+    entry: Entry
+    direction: Direction
+    headers: Headers
+
+
+def assign_changes(passings: list[Passing]) -> dict[tuple[str, int], list[Change]]:
+    """Return the events that each packet caused, by node and the packet's number. `passings` are in packet order."""
+    by_entry: dict[int, list[Passing]] = defaultdict(list)
+    for passing in passings:
+        by_entry[id(passing.entry)].append(passing)
+    caused: dict[tuple[str, int], list[Change]] = defaultdict(list)
+    for group in by_entry.values():
+        at, status = 0, 0
+        for event, change in group[0].entry.changes:
+            if change.change == "destroy":
+                continue
+            fresh, status = change.status & ~status, change.status
+            place = next((i for i in range(at, len(group)) if _fits(group[i], change, fresh)), None)
+            if place is None:
+                continue
+            caused[(group[place].node, group[place].number)].append((event, change))
+            at = place + 1
+    return dict(caused)
+
+
+def _fits(passing: Passing, change: CtChange, fresh: int) -> bool:
+    """Say whether this packet can have caused the change (tcp_conntracks in nf_conntrack_proto_tcp.c)."""
+    if change.change == "new":
+        return passing.direction == "request"
+    if fresh & SEEN_REPLY:
+        return passing.direction == "reply"
+    flags = passing.headers.flags
+    if flags is None or change.state is None:
+        return bool(fresh & ASSURED) or change.state is not None
+    return {
+        "SYN_SENT": "S" in flags and "A" not in flags,
+        "SYN_RECV": "S" in flags and "A" in flags,
+        "ESTABLISHED": "A" in flags and "S" not in flags,
+        "FIN_WAIT": "F" in flags,
+        "CLOSE_WAIT": "A" in flags,
+        "LAST_ACK": "F" in flags,
+        "TIME_WAIT": "A" in flags,
+        "CLOSE": "R" in flags,
+    }.get(change.state, True)

@@ -1,0 +1,132 @@
+"""What the tellers share: the recording, its packets, and what is known of the nodes they cross."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kplab.model.journey import Direction, Flow
+from kplab.model.packet import Headers
+from kplab.model.topology import Namespace
+from kplab.trace.correlate import Packet, find_packets
+from kplab.trace.ct_changes import Passing, assign_changes
+from kplab.trace.entries import Entries, Entry, find_entries, flow_of_ends
+from kplab.trace.events import CtChange, KernelEvent, NftTrace
+from kplab.trace.identity import Ends, ends_of, turned
+from kplab.trace.lives import Life, Visit
+from kplab.trace.recording import NodeState, Recording
+
+
+@dataclass(slots=True)
+class Story:
+    """One recording, taken apart."""
+
+    recording: Recording
+    packets: list[Packet]
+    states: dict[str, NodeState]
+    entries: dict[str, Entries]
+    changes: dict[tuple[str, int], list[tuple[KernelEvent, CtChange]]] = field(default_factory=dict)
+    """By node and packet number: the conntrack events that the packet caused there."""
+    gaps: list[str] = field(default_factory=list)
+    """Why the story is incomplete, as sentences without a full stop."""
+
+    @property
+    def asked(self) -> Flow | None:
+        """The ends that the first packet's sender wrote on it."""
+        return flow_of(self.packets[0].path.first) if self.packets else None
+
+    def namespace(self, name: str) -> Namespace | None:
+        """Return a namespace of the topology, or None."""
+        return self.recording.topology.namespace(name)
+
+    def entry_of(self, node: str, life: Life) -> Entry | None:
+        """Return the conntrack entry that the life's packet belongs to in that node, or None."""
+        found = _entry(self.entries.get(node), life)
+        return found[0] if found else None
+
+
+def read_story(recording: Recording) -> Story:
+    """Take the recording apart."""
+    packets = find_packets(recording)
+    states = {state.node: state for state in recording.nodes}
+    nodes = {event.node for event in recording.events if isinstance(event.what, CtChange)} | set(states)
+    entries = {}
+    for node in sorted(nodes):
+        state = states.get(node)
+        before, after = (state.conntrack_before, state.conntrack_after) if state else ((), ())
+        entries[node] = find_entries(node, recording.events, before, after)
+    story = Story(recording, packets, states, entries)
+    story.changes = assign_changes(_passings(packets, entries))
+    return story
+
+
+def _passings(packets: Iterable[Packet], entries: dict[str, Entries]) -> list[Passing]:
+    found = []
+    for packet in packets:
+        for life in packet.path.lives:
+            belonging = _entry(entries.get(life.node), life)
+            if belonging is not None and life.hooks()[-1] in ("INPUT", "POSTROUTING"):
+                found.append(Passing(life.node, packet.number, belonging[0], belonging[1], packet.path.first))
+    return found
+
+
+def _entry(entries: Entries | None, life: Life) -> tuple[Entry, Direction] | None:
+    if entries is None:
+        return None
+    traces = [
+        e.what for v in life.visits for e in v.events if isinstance(e.what, NftTrace) and e.what.ct_id is not None
+    ]
+    if traces:
+        entry = entries.by_id.get(traces[0].ct_id or 0)
+        if entry is not None:
+            return entry, "reply" if traces[0].ct_direction == "reply" else "request"
+    # Without the entry's id in the trace (kernels before 6.16) the packet's own ends find it.
+    for visit in life.visits:
+        found = entries.find(entry_ends(visit.headers))
+        if found is not None:
+            return found
+    return None
+
+
+def entry_ends(headers: Headers) -> Ends:
+    """Return the ends by which conntrack finds a packet's entry; an ICMP error belongs to what it quotes."""
+    return ends_of(headers) if headers.inner is None else turned(ends_of(headers.inner))
+
+
+def flow_of(headers: Headers, mark: int = 0) -> Flow:
+    """Return a packet's ends as a hop shows them."""
+    return flow_of_ends(ends_of(headers), mark)
+
+
+@dataclass(frozen=True, slots=True)
+class CtSaid:
+    """What the trace said of conntrack at one visit."""
+
+    state: str | None = None
+    status: int | None = None
+
+
+def ct_at(life: Life, visit: Visit, assumed: str | None) -> CtSaid:
+    """Return the packet's conntrack state at a visit: from its own message, else from one near it.
+
+    iptables-legacy's TRACE says nothing of it, but the lab's own chains at the same hooks do; where nothing does
+    (kernels before 6.16), `assumed` is what the packet's place in its connection makes of it.
+    """
+    own = _ct(visit)
+    if own.state is not None:
+        return own
+    place = next(i for i, each in enumerate(life.visits) if each is visit)
+    earlier = [said for each in life.visits[:place] if (said := _ct(each)).state is not None]
+    later = [said for each in life.visits[place:] if (said := _ct(each)).state is not None]
+    if earlier:
+        return earlier[-1]
+    # Before the first message that knows the entry, NAT has set no bit of its status yet.
+    return CtSaid(later[0].state, None if later[0].state != "new" else 0) if later else CtSaid(assumed)
+
+
+def _ct(visit: Visit) -> CtSaid:
+    for event in visit.events:
+        if isinstance(event.what, NftTrace) and event.what.ct_state is not None:
+            # The status comes with its bits only; a state without a status has none of them set.
+            return CtSaid(event.what.ct_state, event.what.ct_status or 0)
+    return CtSaid()

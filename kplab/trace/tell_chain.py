@@ -1,0 +1,177 @@
+"""One visit of a base chain -> its hops: a hop for each rule that matched, and one for each chain that ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kplab.model.journey import Direction, Hop, Skip
+from kplab.model.ruleset import Ruleset
+from kplab.trace.events import KernelEvent, LegacyTrace, NftTrace
+from kplab.trace.explain_rules import Tried, chain_sentence, rule_sentence, service_of
+from kplab.trace.lives import Life, Visit
+from kplab.trace.matching import Probe
+from kplab.trace.rulesets import ruleset_of, view_of
+from kplab.trace.story import Story, ct_at, flow_of
+from kplab.trace.walk import Hit, Segment, Walk, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose visit it is: the packet, and where it stands."""
+
+    story: Story
+    life: Life
+    number: int
+    direction: Direction
+    assumed: str
+    """The conntrack state to go by where the kernel says none: "new", "established", "related"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The hops of one visit, and how it ended."""
+
+    hops: list[Hop]
+    verdict: str | None
+    """The base chain's verdict; None where the trace stops before one."""
+    mark: int
+    """The packet's mark when it left."""
+    unfinished: str | None = None
+
+
+def tell_visit(place: Place, visit: Visit, mark: int) -> Told:
+    """Tell one visit; `mark` is the packet's on entry."""
+    state = place.story.states.get(place.life.node)
+    ruleset = ruleset_of(state, visit.headers.family, "legacy" if visit.legacy else "nft") if state else None
+    iptables = visit.family in ("ip", "ip6")
+    if state is None or ruleset is None or not iptables or ruleset.chain(visit.table, visit.chain) is None:
+        return _told_without_rules(place, visit, mark)
+    said = ct_at(place.life, visit, place.assumed)
+    first = visit.events[0].what
+    assert isinstance(first, NftTrace | LegacyTrace)  # noqa: S101 - a visit is made of these alone
+    probe = Probe(
+        headers=visit.headers,
+        mark=mark,
+        iif=first.iif,
+        oif=first.oif,
+        ct_state=said.state,
+        ct_status=said.status,
+        bridged=False,
+        node=view_of(state),
+    )
+    told = walk(ruleset, visit.table, visit.chain, probe, [_hit(ruleset, visit, event) for event in visit.events])
+    return _told(place, visit, told)
+
+
+def _hit(ruleset: Ruleset, visit: Visit, event: KernelEvent) -> Hit:
+    """Turn a trace message into what the walk follows: nf_tables names rules by handle, legacy by number."""
+    what = event.what
+    if isinstance(what, LegacyTrace):
+        return Hit(what.chain, what.number, what.kind, mark=what.mark)
+    assert isinstance(what, NftTrace)  # noqa: S101 - a visit is made of these alone
+    number = None
+    if what.handle is not None:
+        chain = ruleset.chain(visit.table, what.chain)
+        rule = chain.by_handle(what.handle) if chain else None
+        number = rule.number if rule else None
+    return Hit(what.chain, number, what.kind, what.verdict, what.mark, what.handle)
+
+
+def _told(place: Place, visit: Visit, walked: Walk) -> Told:
+    hops: list[Hop] = []
+    path: list[str] = []
+    for segment in walked.segments:
+        path = [*path[: segment.depth], segment.chain]
+        caller = path[segment.depth - 1] if segment.depth else None
+        hops.append(_hop(place, visit, segment, caller))
+    unfinished = None
+    if walked.unfinished:
+        unfinished = f"in {place.life.node}, table {visit.table}, {walked.unfinished}"
+    return Told(hops, walked.verdict, walked.mark_after, unfinished)
+
+
+def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Hop:
+    event = visit.events[segment.hit] if segment.hit is not None else None
+    rule = segment.matched
+    over = len(segment.skipped)
+    if rule is not None:
+        text = rule_sentence(
+            Tried(
+                rule=rule,
+                table=visit.table,
+                passed_over=over,
+                verdict=segment.verdict,
+                headers=visit.headers,
+                mark_before=segment.mark_before,
+                mark_after=segment.mark_after,
+                hook=visit.hook,
+            )
+        )
+    else:
+        text = chain_sentence(segment.chain, segment.verdict, segment.tried, over, caller)
+    return Hop(
+        n=0,
+        node=place.life.node,
+        kind="rule" if rule is not None else "chain",
+        direction=place.direction,
+        packet=place.number,
+        hook=visit.hook,
+        table=visit.table,
+        chain=segment.chain,
+        rule=rule.text if rule else None,
+        rule_number=rule.number if rule else None,
+        tried=segment.tried,
+        skipped=tuple(Skip(skipped.rule.text, skipped.reason) for skipped in segment.skipped),
+        depth=segment.depth,
+        verdict=segment.verdict,
+        before=flow_of(visit.headers, segment.mark_before),
+        after=flow_of(visit.headers, segment.mark_after),
+        evidence=segment.evidence,
+        text=text,
+        disagreement=" ".join(each.text for each in segment.disagreements) or None,
+        stamp=event.stamp if event else None,
+        events=(event.n,) if event else (),
+        service=service_of(rule) if rule else None,
+    )
+
+
+def _told_without_rules(place: Place, visit: Visit, mark: int) -> Told:
+    """Tell what the trace alone says of a chain whose rules were not read: a table that is not iptables'."""
+    hops = []
+    verdict: str | None = None
+    for event in visit.events:
+        what = event.what
+        assert isinstance(what, NftTrace | LegacyTrace)  # noqa: S101 - a visit is made of these alone
+        word = what.verdict if isinstance(what, NftTrace) else ""
+        before, mark = mark, what.mark
+        if isinstance(what, NftTrace) and what.kind == "rule" and what.handle is not None:
+            label = f"the rule with handle {what.handle} matched ({word})"
+        elif isinstance(what, LegacyTrace) and what.kind == "rule":
+            label = f"rule {what.number} matched"
+        elif what.kind == "policy":
+            label, word = f"its policy decides: {word.upper() or 'unknown'}", f"policy {word}"
+        else:
+            continue
+        final = word.split()[-1] if word else ""
+        verdict = word if final in ("accept", "drop") else verdict
+        hops.append(
+            Hop(
+                n=0,
+                node=place.life.node,
+                kind="chain" if what.kind == "policy" else "rule",
+                direction=place.direction,
+                packet=place.number,
+                hook=visit.hook,
+                table=visit.table,
+                chain=what.chain,
+                rule_number=what.number if isinstance(what, LegacyTrace) and what.kind == "rule" else None,
+                verdict=word or None,
+                before=flow_of(visit.headers, before),
+                after=flow_of(visit.headers, mark),
+                evidence="seen",
+                text=f"{what.chain} of table {visit.table}: {label}; the rules of this chain were not read.",
+                stamp=event.stamp,
+                events=(event.n,),
+            )
+        )
+    return Told(hops, verdict, mark)

@@ -1,0 +1,155 @@
+"""One packet -> its hops, from the namespace that made it to the one where it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from kplab.model.journey import Flow, Hop, Kind
+from kplab.trace import explain
+from kplab.trace.correlate import Packet, sent_event
+from kplab.trace.events import KernelEvent, Sent, Served
+from kplab.trace.lives import Life
+from kplab.trace.paths import Crossing
+from kplab.trace.story import Story, flow_of
+from kplab.trace.tell_chain import Place
+from kplab.trace.tell_life import LifeTeller
+
+
+@dataclass(slots=True)
+class PacketTeller:
+    """Tells one packet; made for each anew."""
+
+    story: Story
+    packet: Packet
+
+    def tell(self) -> list[Hop]:
+        """Return the hops."""
+        hops = [self._opening()]
+        steps = self.packet.path.steps
+        for index, step in enumerate(steps):
+            onward = steps[index + 1] if index + 1 < len(steps) else None
+            if isinstance(step, Crossing):
+                hops.append(self._link(step))
+                if not isinstance(onward, Life) and self._is_traced(step.end.namespace):
+                    self.story.gaps.append(
+                        f"{step.end.namespace} took the packet in, and its trace does not tell of it"
+                    )
+                continue
+            teller = LifeTeller(self._place(step), onward if isinstance(onward, Crossing) else None)
+            hops += teller.tell()
+            if teller.ended:
+                return hops
+        return hops + self._ending(hops)
+
+    def _is_traced(self, namespace: str) -> bool:
+        return any(state.lab_chains for state in self.story.recording.nodes if state.node == namespace)
+
+    def _place(self, life: Life) -> Place:
+        quotes = self.packet.path.first.inner is not None
+        assumed = "related" if quotes else "new" if self.packet.number == 1 else "established"
+        return Place(self.story, life, self.packet.number, self.packet.direction, assumed)
+
+    def _opening(self) -> Hop:
+        path, first = self.packet.path, self.packet.path.first
+        flow = flow_of(first)
+        asked = self.story.asked
+        if self.packet.direction == "reply":
+            text = explain.replied(path.origin, first, flow, asked)
+            return self._make("reply", path.origin, flow, text, self._first_event())
+        event = sent_event(self.story.recording) if self.packet.number == 1 else None
+        by_lab = event is not None and isinstance(event.what, Sent) and bool(event.what.packet)
+        text = explain.sent(path.origin, first, flow, by_lab=by_lab)
+        return self._make("sent", path.origin, flow, text, event or self._first_event())
+
+    def _first_event(self) -> KernelEvent:
+        first = self.packet.path.steps[0]
+        return first.visits[0].events[0] if isinstance(first, Life) else first.events[0]
+
+    def _link(self, step: Crossing) -> Hop:
+        flow = flow_of(step.headers)
+        if step.start == step.end:
+            text = explain.looped(step.start.namespace)
+        else:
+            text = explain.linked(
+                (step.start.namespace, step.start.interface), (step.end.namespace, step.end.interface)
+            )
+        return self._make(
+            "link",
+            step.start.namespace,
+            flow,
+            text,
+            step.events[0],
+            interface=step.start.interface,
+            peer=step.end.namespace,
+            stamp=step.stamp,
+            events=tuple(event.n for event in step.events),
+        )
+
+    def _ending(self, hops: list[Hop]) -> list[Hop]:
+        """Say what became of the packet where no rule ended it."""
+        path = self.packet.path
+        last, node = path.steps[-1], path.terminal
+        flow = flow_of(path.last, hops[-1].after.mark if isinstance(last, Life) else 0)
+        if isinstance(last, Life):
+            hook = last.hooks()[-1]
+            if hook == "INPUT":
+                return [self._delivered(node, flow)]
+            if hook == "POSTROUTING":
+                return [self._make("dropped", node, flow, explain.unanswered_neighbour(node, last.oif), None)]
+            return []
+        if self._owns(node, path.last.dst):
+            return [self._delivered(node, flow)]
+        if self._is_traced(node):
+            return []
+        return [self._make("dropped", node, flow, explain.nobodys(node, path.last.dst), None)]
+
+    def _delivered(self, node: str, flow: Flow) -> Hop:
+        asked = self.story.asked
+        back = self.packet.direction == "reply" and node == self.story.recording.sender
+        served = None if back else self._served(node, flow)
+        text = explain.delivered(
+            node,
+            self.packet.path.last,
+            flow,
+            served=served.what.peer if served and isinstance(served.what, Served) else None,
+            asked=asked if back else None,
+        )
+        last = self.packet.path.steps[-1]
+        event = last.visits[-1].events[-1] if isinstance(last, Life) else last.events[-1]
+        events = (event.n, served.n) if served else (event.n,)
+        return self._make("delivered", node, flow, text, event, events=events)
+
+    def _served(self, node: str, flow: Flow) -> KernelEvent | None:
+        """Return the server's own word on the packet, if it is the one that the server speaks of."""
+        for event in self.story.recording.events:
+            what = event.what
+            if isinstance(what, Served) and event.node == node and what.peer == flow.src:
+                return event
+        return None
+
+    def _owns(self, node: str, address: str) -> bool:
+        namespace = self.story.namespace(node)
+        state = self.story.states.get(node)
+        own = set(namespace.addresses() if namespace else ()) | set(state.addresses if state else ())
+        if address in own:
+            return True
+        local = [route.destination for route in namespace.routes if route.table == "local"] if namespace else []
+        return any(ip_address(address) in ip_network(prefix) for prefix in local)
+
+    def _make(self, kind: Kind, node: str, flow: Flow, text: str, event: KernelEvent | None, **fields: Any) -> Hop:
+        fields.setdefault("stamp", event.stamp if event else None)
+        fields.setdefault("events", (event.n,) if event else ())
+        return Hop(
+            n=0,
+            node=node,
+            kind=kind,
+            direction=self.packet.direction,
+            packet=self.packet.number,
+            before=flow,
+            after=flow,
+            evidence="seen" if event else "modelled",
+            text=text,
+            **fields,
+        )
