@@ -182,7 +182,7 @@ def ip_set(match: SetMatch, headers: Headers, node: NodeView) -> Outcome:
         return Unknowable(f"a set of type {found.type} is not understood")
     element = _element(columns, match, headers, bare_port=kind == "bitmap")
     if element is None:
-        holds, shown = False, f"a {headers.proto} packet's port"
+        holds, shown = False, f"{headers.proto} without a port"
     else:
         shown = ",".join(element)
         holds = _holds(found, columns, element)

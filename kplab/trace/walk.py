@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from kplab.model.ruleset import Rule, Ruleset
 from kplab.trace.matching import Met, Probe, Unknowable, Unmet, try_rule
-from kplab.trace.walk_effects import is_exact, verdict_of
+from kplab.trace.walk_effects import FINAL, is_exact, verdict_of
 from kplab.trace.walk_state import WalkState
 from kplab.trace.walk_types import Continuation, Disagreement, Hit, Segment, Skipped, Undecided, Walk
 
@@ -58,7 +58,9 @@ def _finish(state: WalkState, undecided: Undecided | None) -> Walk:
     if state.verdict is None and undecided is None:
         where = state.visits[-1].chain.name if state.visits else state.base.name
         unfinished = f"the trace stops in {where}, before a verdict"
-    return Walk(tuple(state.segments), state.verdict, state.probe.mark, undecided, unfinished)
+    return Walk(
+        tuple(state.segments), state.verdict, state.probe.mark, undecided, unfinished, tuple(state.disagreements)
+    )
 
 
 def _follow(state: WalkState, index: int, hit: Hit, *, before: bool) -> None:
@@ -75,6 +77,7 @@ def _follow(state: WalkState, index: int, hit: Hit, *, before: bool) -> None:
             state.end("seen", index)
     elif rule is None:
         state.differ(hit.chain, hit.number, "it holds no such rule", f"matched it ({hit.verdict or 'no verdict'})")
+        state.verdict = hit.verdict if hit.verdict in FINAL else None
     else:
         _follow_rule(state, index, hit, rule)
     if not before and hit.mark is not None:

@@ -35,11 +35,14 @@ class WalkState:
         """Innermost last. Empty: the base chain was left, and its policy is next."""
         self.segments: list[Segment] = []
         self.verdict: str | None = None
+        self.disagreements: list[Disagreement] = []
         self._differences: list[Disagreement] = []
 
     def differ(self, chain: str, number: int | None, model: str, kernel: str) -> None:
         """Note a disagreement; it goes with the next segment."""
-        self._differences.append(Disagreement(chain, number, model, kernel))
+        found = Disagreement(chain, number, model, kernel)
+        self.disagreements.append(found)
+        self._differences.append(found)
 
     def skip_to(self, number: int) -> tuple[Skipped, ...]:
         """Pass over the current chain's rules before `number`, as the trace did, and check each against it."""

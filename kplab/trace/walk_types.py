@@ -118,8 +118,5 @@ class Walk:
     """Set when there was no trace and the model could not know."""
     unfinished: str | None = None
     """Set when the trace stops before a verdict; says where."""
-
-    @property
-    def disagreements(self) -> tuple[Disagreement, ...]:
-        """Return all of them, in the walk's order."""
-        return tuple(found for segment in self.segments for found in segment.disagreements)
+    disagreements: tuple[Disagreement, ...] = ()
+    """All of them, in the walk's order; each is also with the segment that it was found at, if there is one."""
