@@ -14,7 +14,7 @@ from kplab.modes.iptables import compile_iptables
 def measure() -> Iterator[Figure]:
     """Yield the time of 4,000 Services of 6 endpoints, compiled and printed."""
     cluster = large_cluster(4000, 6)
-    config = ProxyConfig(cluster_cidr="10.244.0.0/16")
+    config = ProxyConfig(cluster_cidrs=("10.244.0.0/16",))
     facts = NodeFacts(addresses=("192.168.50.10", "127.0.0.1"))
 
     yield Figure(

@@ -130,12 +130,16 @@ def _read_document(text: str, file: str, first_line: int) -> _Document:
     roots = reader.compose(text)
     found: list[_Found] = []
     for root in roots:
-        _read_object(reader, root, "", found)
+        _read_object(reader, root, None, found)
     return _Document(tuple(found), len(roots))
 
 
-def _read_object(reader: Reader, root: YamlNode, inherited: str, found: list[_Found]) -> None:
-    """Read one object, or the items of a list; `inherited` is the kind that items of a ServiceList have."""
+def _read_object(reader: Reader, root: YamlNode, inherited: str | None, found: list[_Found]) -> None:
+    """Read one object, or the items of a list.
+
+    `inherited` is None at the top, else the kind that items of this list have without saying: "Service" in a
+    ServiceList, "" in a List.
+    """
     reader.subject = ""
     if not isinstance(root, MappingNode):
         reader.refuse(root, "", f"expected a Kubernetes object (apiVersion, kind, metadata), found {describe(root)}")
@@ -144,6 +148,8 @@ def _read_object(reader: Reader, root: YamlNode, inherited: str, found: list[_Fo
     if not kind:
         reader.refuse(root, "kind", "this field is missing", "An object says what it is: apiVersion and kind.")
     if kind.endswith("List"):
+        if inherited is not None:
+            reader.refuse(root, "kind", f"expected an object, found a {kind} inside a list")
         if kind == "List" or kind.removesuffix("List") in _READERS:
             for item in reader.items(fields.get("items"), "items"):
                 _read_object(reader, item, kind.removesuffix("List"), found)
@@ -155,6 +161,7 @@ def _read_object(reader: Reader, root: YamlNode, inherited: str, found: list[_Fo
         reader.subject = kind
         reader.choice(fields["apiVersion"], "apiVersion", (version,))
     elif not inherited:
+        reader.subject = kind
         reader.refuse(root, "apiVersion", f"expected {version}, found nothing")
     found.append(_Found(read(reader, root, fields), int(root.start_mark.line)))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NoReturn
 
 import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from kplab.errors import UsageError
@@ -26,6 +27,10 @@ _NOT_TEXT = {_TAG + "int": "the number", _TAG + "float": "the number", _TAG + "b
 _TRUE, _FALSE = {"true", "yes", "on"}, {"false", "no", "off"}
 _SLACK = 100_000
 _DEEPEST_MERGE = 20
+_DEEPEST = 200
+"""Levels of nesting; libyaml's composer calls itself for each, and tens of thousands would end the process."""
+_MAY_BE_DEEP = re.compile(r"[^\n]{200}")
+"""Block nesting needs a column of indentation every two levels, so deep text has long lines, or brackets."""
 
 ErrorOf = Callable[[str, str, str, int, str], UsageError]
 """Makes an error of: where (file, line, object, field), what happened, a hint, the line, the field."""
@@ -63,17 +68,18 @@ class Reader:
     def compose(self, text: str) -> list[Node]:
         """Return the root nodes of YAML text, empty documents left out."""
         try:
+            self._check_depth(text)
             loader = _LOADER(text)
         except (yaml.YAMLError, UnicodeError) as error:
-            self._syntax(error)
+            self._syntax(error, text)
         roots: list[Node] = []
         try:
             while loader.check_node():
                 root = loader.get_node()
                 if root is not None and not _is_null(root):
                     roots.append(root)
-        except (yaml.YAMLError, UnicodeError, RecursionError) as error:
-            self._syntax(error)
+        except (yaml.YAMLError, UnicodeError) as error:
+            self._syntax(error, text)
         finally:
             loader.dispose()
         return roots
@@ -180,7 +186,7 @@ class Reader:
                 if not isinstance(source, MappingNode):
                     self.expected(source, _join(path, "<<"), "a mapping to merge")
                 own = {k.value: v for k, v in source.value if isinstance(k, ScalarNode) and k.tag != _TAG + "merge"}
-                self._spend(source, path, len(own))
+                self._spend(source, path, 1 + len(own))
                 for name, item in {**self._merged(source, path, depth + 1), **own}.items():
                     found.setdefault(name, item)
         return found
@@ -198,15 +204,29 @@ class Reader:
         hint = f"Did you mean {(lower or close)[0]}?" if lower or close else f"Known here: {', '.join(sorted(known))}."
         self.refuse(key, _join(path, name), "there is no such field", hint)
 
-    def _syntax(self, error: Exception) -> NoReturn:
+    def _check_depth(self, text: str) -> None:
+        """Refuse text that is nested too deep to be composed, by its events, which need no recursion."""
+        if text.count("[") + text.count("{") < _DEEPEST and not _MAY_BE_DEEP.search(text):
+            return
+        depth = 0
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, CollectionStartEvent):
+                depth += 1
+                if depth > _DEEPEST:
+                    hint = "A Kubernetes object has a dozen levels at most."
+                    line = self._first_line + 1 + (event.start_mark.line if event.start_mark else 0)
+                    where = f"{self.file}:{line}: this cannot be read"
+                    raise self._error(where, f"it is nested more than {_DEEPEST} levels deep", hint, line, "")
+            elif isinstance(event, CollectionEndEvent):
+                depth -= 1
+
+    def _syntax(self, error: Exception, text: str) -> NoReturn:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = int(mark.line) + self._first_line + 1 if mark is not None else self._first_line + 1
-        if isinstance(error, RecursionError):
-            problem = "it is nested too deep"
-        else:
-            problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
-        tab = "'\\t'" in problem or "\t" in problem
-        hint = "YAML is indented with spaces; there is a tab on this line." if tab else ""
+        inside = int(mark.line) if mark is not None else 0
+        line = inside + self._first_line + 1
+        problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+        wrong = text.split("\n")[inside : inside + 1]
+        hint = "YAML is indented with spaces; there is a tab on this line." if wrong and "\t" in wrong[0] else ""
         raise self._error(f"{self.file}:{line}: this is not YAML", " ".join(problem.split()), hint, line, "")
 
 
