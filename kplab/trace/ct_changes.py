@@ -38,8 +38,6 @@ def assign_changes(passings: list[Passing]) -> dict[tuple[str, int], list[Change
     for group in by_entry.values():
         at, status = 0, 0
         for event, change in group[0].entry.changes:
-            if change.change == "destroy":
-                continue
             fresh, status = change.status & ~status, change.status
             place = next((i for i in range(at, len(group)) if _fits(group[i], change, fresh)), None)
             if place is None:
@@ -53,6 +51,9 @@ def _fits(passing: Passing, change: CtChange, fresh: int) -> bool:
     """Say whether this packet can have caused the change (tcp_conntracks in nf_conntrack_proto_tcp.c)."""
     if change.change == "new":
         return passing.direction == "request"
+    if change.change == "destroy":
+        # Most entries end by their timeout; a RST that answers the SYN ends one at once.
+        return passing.direction == "reply" and "R" in (passing.headers.flags or "")
     if fresh & SEEN_REPLY:
         return passing.direction == "reply"
     flags = passing.headers.flags

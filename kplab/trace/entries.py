@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from kplab.model.journey import CtEntry, Direction, Flow
 from kplab.trace.events import CtChange, KernelEvent, Tuple
@@ -37,18 +38,12 @@ class Entry:
     """Whether it was there before the packet was sent."""
     changes: list[tuple[KernelEvent, CtChange]] = field(default_factory=list)
 
-    def shown(self, change: CtChange | None, kind: str) -> CtEntry:
+    def shown(self, change: CtChange | None, kind: Literal["new", "update", "destroy", "used"]) -> CtEntry:
         """Return it as a hop shows it, at the moment of `change` if there was one."""
         return CtEntry(
             id=self.id,
-            change="new"
-            if kind == "new"
-            else "update"
-            if kind == "update"
-            else "destroy"
-            if kind == "destroy"
-            else "used",
-            line=self.line,
+            change=kind,
+            line=self.line if self.listed or change is None else _made_up(self, change),
             original=flow_of_ends(ends_of_tuple(self.original)),
             reply=flow_of_ends(ends_of_tuple(self.reply)),
             state=change.state if change else self.state,
@@ -177,7 +172,7 @@ def _made_up(entry: Entry, what: CtChange) -> str:
     family = "ipv6     10" if ":" in what.original.src else "ipv4     2"
     head = f"{family} {what.original.proto:<8} {_NUMBERS.get(what.original.proto, 0)}"
     timeout = f" {what.timeout}" if what.timeout is not None else ""
-    state = f" {entry.state}" if entry.state else ""
+    state = f" {what.state}" if what.state else ""
     unreplied = "" if what.status & SEEN_REPLY else " [UNREPLIED]"
     assured = " [ASSURED]" if what.status & ASSURED else ""
     tail = f" mark={what.mark} id={what.id}"

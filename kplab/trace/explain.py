@@ -85,7 +85,12 @@ def looped(node: str) -> str:
 
 def hooked(hook: Hook, tables: list[str], state: str | None, entry: Entry | None, interfaces: str) -> str:
     """Return the sentence of a hook reached: which tables have chains there that this packet sees."""
-    seen = f"its chains of {_listed(tables)} see it" if tables else "no table has a chain here for it"
+    if not tables:
+        seen = "no table has a chain here that sees it"
+    elif len(tables) == 1:
+        seen = f"the chain of {tables[0]} sees it"
+    else:
+        seen = f"the chains of {_listed(tables)} see it"
     text = f"{hook}, {_HOOKS[hook]}{interfaces}: {seen}"
     if "nat" in tables or hook == "FORWARD" or state in (None, "new", "untracked", "invalid"):
         return f"{text}."
@@ -108,8 +113,8 @@ def translated(side: str, before: Flow, after: Flow, *, by_rule: bool, entry: En
     name = "DNAT" if side == "destination" else "SNAT"
     if by_rule:
         return (
-            f"{name}: the {side} {old} becomes {new}; the rule chose it for the first packet, and conntrack will do the "
-            "same to every later one of this connection."
+            f"{name}: the {side} {old} becomes {new}; the rule chose it for the first packet, and conntrack will do "
+            "the same to every later one of this connection."
         )
     which = f" in entry {entry.id}" if entry is not None and entry.id is not None else ""
     return f"{name}: the {side} {old} becomes {new}; no rule was asked, conntrack has kept the choice{which}."
@@ -140,6 +145,12 @@ def confirmed(entry: Entry, hook: Hook, state: str | None) -> str:
     return f"{start}: {original.src} → {original.dst}, without NAT."
 
 
+def removed(entry: Entry) -> str:
+    """Return the sentence of a conntrack entry that a RST took away before the connection stood."""
+    name = f"entry {entry.id}" if entry.id is not None else "the entry"
+    return f"conntrack: {name} is taken away at once: the connection was refused before it stood."
+
+
 def updated(entry: Entry, state: str | None, *, assured: bool) -> str:
     """Return the sentence of a conntrack entry that a packet changed."""
     name = f"entry {entry.id}" if entry.id is not None else "the entry"
@@ -166,7 +177,10 @@ def delivered(node: str, headers: Headers, flow: Flow, *, served: str | None, as
     """Return the sentence of a packet that arrived; `asked` is set for an answer that reached the first sender."""
     if asked is not None:
         if headers.inner is not None:
-            return f"delivered: {node} gets the {what_is(headers)}; it quotes {node}'s own packet, which tells it whom to fail."
+            return (
+                f"delivered: {node} gets the {what_is(headers)}; it quotes {node}'s own packet, "
+                "which tells it whom to fail."
+            )
         same = (
             "the very address that it asked" if flow.src == asked.dst else f"and not from {asked.dst}, which it asked"
         )

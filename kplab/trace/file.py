@@ -205,4 +205,16 @@ def _unfold(document: Document) -> Document:
     for event in document["events"]:
         if "packet" in event["what"]:
             event["what"]["packet"] = bytes.fromhex(event["what"]["packet"])
+    document["spec"] = _with_octets(document["spec"])
     return document
+
+
+def _with_octets(value: Any) -> Any:
+    """Turn a packet expression's bytes literals (`Octets`) back."""
+    if isinstance(value, list):
+        return [_with_octets(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "bytes":
+        return {**value, "data": bytes.fromhex(value["data"])}
+    return {key: _with_octets(item) for key, item in value.items()}

@@ -213,6 +213,8 @@ class LifeTeller:
             assured = bool(change.status & ASSURED and not status & ASSURED)
             if change.change == "new":
                 text = explain.confirmed(self.entry, hook, change.state)
+            elif change.change == "destroy":
+                text = explain.removed(self.entry)
             else:
                 text = explain.updated(self.entry, change.state, assured=assured)
             flow = self._leaving()
