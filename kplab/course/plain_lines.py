@@ -68,8 +68,8 @@ def preset_line(preset: Preset) -> str:
 def journey_lines(journey: Journey, *, everything: bool = False) -> Iterator[str]:
     """Print a journey, a line a hop.
 
-    Skipped rules, and the packets after the first reply, are folded with their counts unless `everything` is
-    asked for.
+    Unless `everything` is asked for, these are folded, with their counts: skipped rules, chains of mangle and
+    filter that let the packet pass as it is, and the packets after the first reply.
     """
     yield f"{journey.packet}  from {journey.sender}"
     yield f"{'hop':>4}  {'where':<9} {'what':<12} {'evidence':<9} "
@@ -80,8 +80,12 @@ def journey_lines(journey: Journey, *, everything: bool = False) -> Iterator[str
             continue
         if journey.packets > 1:
             yield f"      packet {packet}, {hops[0].direction}: {hops[0].before.src} to {hops[0].before.dst}"
-        for hop in hops:
-            yield from _hop_lines(hop, everything)
+        for quiet, run in groupby(hops, key=lambda hop: not everything and _is_quiet(hop)):
+            if quiet:
+                yield _quiet_line(list(run))
+            else:
+                for hop in run:
+                    yield from _hop_lines(hop, everything)
     yield f"Outcome: {journey.outcome}"
     if not journey.complete:
         yield f"INCOMPLETE: {journey.incomplete_because or 'events were lost'}"
@@ -110,6 +114,19 @@ def _hop_lines(hop: Hop, everything: bool) -> Iterator[str]:
         yield f"        {hop.rule}"
     if hop.disagreement:
         yield f"      MODEL AND KERNEL DISAGREE: {hop.disagreement}"
+
+
+def _is_quiet(hop: Hop) -> bool:
+    """Whether the hop is a step through chains outside nat that left the packet as it was, and let it go on."""
+    through = hop.kind in {"chain", "rule"} and hop.table != "nat" and hop.before == hop.after
+    return through and hop.disagreement is None and hop.verdict not in {"drop", "reject", "policy drop"}
+
+
+def _quiet_line(hops: list[Hop]) -> str:
+    places = dict.fromkeys(f"{hop.table} {hop.chain}" for hop in hops)
+    first, last = hops[0], hops[-1]
+    numbers = f"{first.n:>4}" + ("" if first is last else f"-{last.n}")
+    return f"{numbers}  {first.node}: let pass unchanged by {', '.join(places)}"
 
 
 def _packet_summary(hops: list[Hop]) -> str:
