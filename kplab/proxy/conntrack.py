@@ -98,8 +98,10 @@ def forget_stale_flows(
         ProgramError: conntrack is missing, or failed.
 
     """
+    if _empty(count_file):
+        return 0
     frontends = udp_frontends(cluster, family, node)
-    if not (frontends.addresses or frontends.node_ports) or _empty(count_file):
+    if not (frontends.addresses or frontends.node_ports):
         return 0
     listed = runner.run(["conntrack", "-L", "-f", "ipv4" if family == 4 else "ipv6", "-p", "udp"]).stdout
     stale = [flow for flow in parse_flows(listed) if frontends.stale(flow)]

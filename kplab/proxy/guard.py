@@ -31,14 +31,14 @@ def refuse_host_namespace(proc: Path = Path("/proc")) -> None:
         GuardError: this is the host's first network namespace, or nothing tells whether it is.
 
     """
-    tried = "kplab-proxy does not write rules into the host's own network namespace"
+    tried = "refused to write rules into the host's own network namespace"
     core = proc / "sys/net/core"
     if not (core / "somaxconn").exists():
         raise GuardError(tried, f"{core} cannot be read, so which namespace this is cannot be told", _HINT)
     if (core / "netdev_budget").exists():
-        raise GuardError(tried, f"and {core}/netdev_budget exists in that one only", _HINT)
+        raise GuardError(tried, f"this is it, for {core}/netdev_budget exists in that one only", _HINT)
     if _shares_with_init(proc):
-        raise GuardError(tried, f"and this process shares {proc}/1/ns/net with the machine's init", _HINT)
+        raise GuardError(tried, f"this is it, for this process shares {proc}/1/ns/net with the machine's init", _HINT)
 
 
 def _shares_with_init(proc: Path) -> bool:

@@ -65,19 +65,26 @@ class Loop:
         self._look_at_canaries()
         return self._sync_due()
 
-    def run(self, stop_fd: int) -> None:
-        """Watch and sync until `stop_fd` becomes readable."""
+    def run(self, stop_fd: int, at_rest: Callable[[], object] = lambda: None) -> None:
+        """Watch and sync until `stop_fd` becomes readable.
+
+        `at_rest` is called once whenever something was done and then nothing more came for a while.
+        """
         poll = select.poll()
         poll.register(stop_fd, select.POLLIN)
         if self._parts.watch.fileno() >= 0:
             poll.register(self._parts.watch.fileno(), select.POLLIN)
+        tired = True
         while True:
             ready = [fd for fd, _ in poll.poll(self._timeout())]
             if stop_fd in ready:
                 return
             if ready:
                 self._parts.watch.events()
-            self.turn()
+            worked = bool(self.turn()) or bool(ready)
+            if tired and not worked:
+                at_rest()
+            tired = worked
 
     def turn(self) -> list[SyncOutcome]:
         """Do everything that is due now."""

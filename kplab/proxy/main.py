@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -48,14 +49,16 @@ def run(options: Options, runner: Runner) -> int:
     if options.cleanup:
         clean_up(families)
         return 0
+    # Hundreds of thousands of tuples without a cycle among them: looking for cycles while they are made takes as
+    # long as making them. It waits until there is nothing to do.
+    gc.disable()
     with _stop_signals() as stop_fd:
         parts = assemble(options, families, time.monotonic)
         loop = Loop(parts)
         failed = any(outcome.error for outcome in loop.first())
         if options.once:
             return EXIT_FAILED if failed else 0
-        loop.run(stop_fd)
-        parts.watch.close()
+        loop.run(stop_fd, at_rest=gc.collect)
     return 0
 
 

@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,13 @@ class NodeNamespace:
         assert not check or ended.returncode == 0, f"{argv}: {ended.stderr}"
         return ended.stdout
 
+    def own_proxy(self, *arguments: str) -> list[str]:
+        """Return the command of kplab-proxy on node-a, to be run in the namespace."""
+        return [str(Path(sys.executable).with_name("kplab-proxy")), "--hostname-override", "node-a", *arguments]
+
     def proxy(self, *arguments: str) -> list[str]:
-        """Return the command of kplab-proxy on node-a in this namespace."""
-        return self.enter(
-            str(Path(sys.executable).with_name("kplab-proxy")), "--hostname-override", "node-a", *arguments
-        )
+        """Return the command that enters this namespace and runs kplab-proxy on node-a."""
+        return self.enter(*self.own_proxy(*arguments))
 
     def save(self, backend: str, *tables: str, family: int = 4, counters: bool = False) -> str:
         """Return iptables-save of tables, or of all, without comments."""
@@ -92,6 +94,13 @@ def _namespace() -> Iterator[NodeNamespace]:
 @pytest.fixture
 def node() -> Iterator[NodeNamespace]:
     """A fresh node."""
+    with _namespace() as made:
+        yield made
+
+
+@pytest.fixture
+def another_node() -> Iterator[NodeNamespace]:
+    """A second fresh node, to compare with."""
     with _namespace() as made:
         yield made
 
@@ -141,3 +150,39 @@ def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
     process.communicate(timeout=20)
+
+
+Endpoints = Mapping[str, Sequence[str]]
+"""A Service's name -> the addresses of its endpoints."""
+
+
+def manifest_text(services: Endpoints, *, zone: str = "zone-1", protocol: str = "TCP") -> str:
+    """Return a manifest of node-a and ClusterIP Services demo/NAME at 10.96.0.20, .21 and so on, all on port 80."""
+    parts = [
+        f"apiVersion: v1\nkind: Node\nmetadata: {{name: node-a, labels: {{topology.kubernetes.io/zone: {zone}}}}}\n"
+        "status: {addresses: [{type: InternalIP, address: 192.168.50.10}]}\n"
+    ]
+    for number, (name, addresses) in enumerate(services.items(), start=20):
+        parts.append(
+            f"apiVersion: v1\nkind: Service\nmetadata: {{namespace: demo, name: {name}}}\n"
+            f"spec: {{clusterIP: 10.96.0.{number}, ports: [{{port: 80, protocol: {protocol}}}]}}\n"
+        )
+        endpoints = ", ".join(f"{{addresses: [{address}]}}" for address in addresses)
+        parts.append(
+            f"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
+            f"metadata: {{namespace: demo, name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}\n"
+            f'ports: [{{name: "", port: 8080, protocol: {protocol}}}]\nendpoints: [{endpoints}]\n'
+        )
+    return "---\n".join(parts)
+
+
+@pytest.fixture
+def write_manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Write a manifest, as `manifest_text` takes it, in place of the one before, atomically."""
+
+    def write(services: Endpoints, **arguments: str) -> Path:
+        path, new = tmp_path / "manifest.yaml", tmp_path / "manifest.new"
+        new.write_text(manifest_text(services, **arguments))
+        return new.rename(path)
+
+    return write
