@@ -23,6 +23,8 @@ class Crafter:
     """Asks the scapy process for packets."""
 
     def __init__(self) -> None:
+        self.alive = True
+        """Set to False by whoever reaps."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:

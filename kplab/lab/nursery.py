@@ -29,6 +29,8 @@ class Nursery:
         self._orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.reports, reports = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._rest = b""
+        self.alive = True
+        """Set to False by whoever reaps."""
         self.pid = os.fork()
         if self.pid == 0:
             self._orders.close()

@@ -34,6 +34,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     boot_id: str
     host_netns: int
     """Inode of the launcher's network namespace."""
+    host_mntns: int = 0
+    """Inode of the launcher's mount namespace; 0 when it cannot be told."""
 
 
 class Up(Message, frozen=True, kw_only=True, tag="up"):
