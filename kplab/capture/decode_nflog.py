@@ -33,7 +33,7 @@ _TRACE = re.compile(r"TRACE: ([^:]+):(.+):(rule|return|policy):(\d+) ?$")
 
 
 def decode_nflog(message: NetlinkMessage, interfaces: Mapping[int, str]) -> LegacyTrace | None:
-    """Return the event of an NFULNL_MSG_PACKET; None for one that a LOG or NFLOG rule sent, not TRACE."""
+    """Return the event of an NFULNL_MSG_PACKET; None for one that an NFLOG rule sent (LOG goes elsewhere)."""
     found = attributes(message.body)
     trace = _TRACE.match(text(found.get(_PREFIX, b"")))
     header = found.get(_PACKET_HDR, b"")
