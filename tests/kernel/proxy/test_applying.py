@@ -108,7 +108,7 @@ def test_cleanup_removes_what_iptables_mode_made(node: Node, write_manifest: Wri
         ":KUBE-FIREWALL - [0:0]", "-A INPUT -j KUBE-FIREWALL", "-A OUTPUT -j KUBE-FIREWALL",
         "-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8",
     }  # fmt: skip
-    assert '-A PREROUTING -m comment --comment "a user\'s own" -j USER' in node.save(backend, "nat")
+    assert '-A PREROUTING -m comment --comment "made by a user" -j USER' in node.save(backend, "nat")
 
 
 def test_stale_udp_flows_are_forgotten(node: Node, write_manifest: Write) -> None:

@@ -109,7 +109,7 @@ def test_a_bad_manifest_leaves_the_last_good_state(node: Node, start_proxy: Star
     good = proxy.report()
 
     assert bad["kind"] == "none"
-    assert "manifest.yaml:8: Service demo/web: spec.ports[0].port: " in bad["error"]
+    assert "manifest.yaml:9: Service demo/web: spec.ports[0].port: " in bad["error"]
     assert held == before
     assert (good["kind"], good["error"]) == ("partial", None)
 
