@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from kplab.trace.recording import Backend
+
 app = typer.Typer(
     name="kplab",
     help="See what kube-proxy writes, and what the kernel does with it, packet by packet.",
@@ -49,11 +51,15 @@ class FormatName(StrEnum):
 
 
 Mode = Annotated[str, typer.Option("--mode", help="The proxy mode.", metavar="MODE")]
-Backend = Annotated[BackendName, typer.Option("--backend", help="iptables over nf_tables, or the legacy one.")]
+BackendOption = Annotated[BackendName, typer.Option("--backend", help="iptables over nf_tables, or the legacy one.")]
 Manifest = Annotated[
     Path | None, typer.Option("--manifest", help="Kubernetes YAML: the cluster, in place of the lab's own.")
 ]
 LabName = Annotated[str, typer.Option("--name", help="Which lab, when there are several.")]
+
+
+def _backend(name: BackendName) -> Backend:
+    return "legacy" if name is BackendName.LEGACY else "nft"
 
 
 @app.callback(invoke_without_command=True)
@@ -74,19 +80,19 @@ def root(
 def start(
     name: Annotated[str, typer.Argument(help="lesson-3, 3 or packet-path.", metavar="LESSON")],
     plain: Annotated[bool, typer.Option("--plain", help="Line by line, for pipes and screen readers.")] = False,
-    backend: Backend = BackendName.NFT,
+    backend: BackendOption = BackendName.NFT,
 ) -> None:
     """Start a lesson."""
     from kplab.cli import lessons
 
-    raise typer.Exit(lessons.start(name, plain=plain, backend=backend.value))
+    raise typer.Exit(lessons.start(name, plain=plain, backend=_backend(backend)))
 
 
 @app.command()
 def trace(
     what: Annotated[str, typer.Argument(help="A packet expression, a URL, or host:port.", metavar="EXPR-or-URL")],
     mode: Mode = "iptables",
-    backend: Backend = BackendName.NFT,
+    backend: BackendOption = BackendName.NFT,
     manifest: Manifest = None,
     sender: Annotated[str, typer.Option("--from", help="A pod, a node, or outside.")] = "client",
     client: Annotated[ClientName | None, typer.Option("--client", help="What sends it.", show_default="scapy")] = None,
@@ -101,7 +107,7 @@ def trace(
     options = command.TraceOptions(
         what=what,
         mode=mode,
-        backend=backend.value,
+        backend=_backend(backend),
         manifest=manifest,
         sender=sender,
         client=client.value if client else None,
@@ -170,12 +176,15 @@ def lesson_check(
 
 @lab.command("up")
 def lab_up(
-    manifest: Manifest = None, mode: Mode = "iptables", backend: Backend = BackendName.NFT, name: LabName = "default"
+    manifest: Manifest = None,
+    mode: Mode = "iptables",
+    backend: BackendOption = BackendName.NFT,
+    name: LabName = "default",
 ) -> None:
     """Build a lab and keep it."""
     from kplab.cli import lab as command
 
-    raise typer.Exit(command.up(name, manifest=manifest, mode=mode, backend=backend.value))
+    raise typer.Exit(command.up(name, manifest=manifest, mode=mode, backend=_backend(backend)))
 
 
 @lab.command("down")

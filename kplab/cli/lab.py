@@ -11,6 +11,7 @@ import typer
 from kplab.cli.report import ExitCode
 from kplab.errors import UsageError
 from kplab.session.base import LabPlan, Session, Step
+from kplab.trace.recording import Backend
 
 if TYPE_CHECKING:
     from kplab.session.live import LiveSession
@@ -68,11 +69,11 @@ def require_lab(name: str) -> LiveSession:
     return lab
 
 
-def up(name: str, *, manifest: Path | None, mode: str, backend: str) -> ExitCode:
+def up(name: str, *, manifest: Path | None, mode: str, backend: Backend) -> ExitCode:
     """Build a lab and keep it."""
     from kplab.session.labs import start_kept_lab
 
-    plan = LabPlan(manifest=read_manifest(manifest), mode=mode, backend="legacy" if backend == "legacy" else "nft")
+    plan = LabPlan(manifest=read_manifest(manifest), mode=mode, backend=backend)
     session = start_kept_lab(name, plan, progress)
     names = " ".join(ns.name for ns in session.topology.namespaces)
     typer.echo(f"lab {name} is up: {names}")

@@ -8,9 +8,10 @@ import typer
 
 from kplab.cli.report import ExitCode
 from kplab.errors import UsageError
+from kplab.trace.recording import Backend
 
 
-def start(name: str, *, plain: bool, backend: str) -> ExitCode | int:
+def start(name: str, *, plain: bool, backend: Backend) -> ExitCode | int:
     """Start a lesson on the screen, or line by line."""
     from kplab.course.load import load_lesson
 
@@ -26,7 +27,7 @@ def start(name: str, *, plain: bool, backend: str) -> ExitCode | int:
     return run_lesson(name, backend)
 
 
-def _start_plain(name: str, backend: str) -> ExitCode | int:
+def _start_plain(name: str, backend: Backend) -> ExitCode | int:
     from kplab.course.plain import run_plain
 
     return run_plain(name, backend, sys.stdin, sys.stdout)

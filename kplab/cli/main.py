@@ -31,6 +31,12 @@ def main() -> None:
         # The reader has gone (`| head`); nothing more can be said, not even by Python's own exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.OK)
+    except Exception as defect:
+        if os.environ.get("KPLAB_TRACEBACK"):
+            raise
+        print(f"kplab: this is a defect of kplab's: {type(defect).__name__}: {defect}", file=sys.stderr)  # noqa: T201
+        print("  KPLAB_TRACEBACK=1 shows where; please report it with that text", file=sys.stderr)  # noqa: T201
+        sys.exit(ExitCode.INTERNAL)
 
 
 if __name__ == "__main__":

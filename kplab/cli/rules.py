@@ -10,37 +10,51 @@ import typer
 
 from kplab.cli.report import ExitCode
 from kplab.errors import ConfigError, UnknownNameError
-from kplab.model.config import ProxyConfig, parse_config
+from kplab.model.cluster import Cluster, Family
+from kplab.model.config import ProxyConfig, load_config, split_cluster_cidr
 from kplab.model.loader import load_cluster
+from kplab.modes.facts import NodeFacts
 from kplab.modes.program import IptablesProgram
-from kplab.modes.registry import compile_mode
+from kplab.modes.registry import compiler
 
 DEFAULT_CLUSTER_CIDR = "10.244.0.0/16"
+FAMILIES: tuple[Family, ...] = (4, 6)
 
 
 def rules(manifest: Path, *, mode: str, node: str, config: Path | None, cluster_cidr: str | None) -> ExitCode:
     """Print one node's rules for both families."""
+    compile_rules = compiler(mode)
     cluster = load_cluster(manifest)
-    if cluster.nodes and cluster.node(node) is None:
-        known = ", ".join(n.name for n in cluster.nodes)
-        raise UnknownNameError(f"there is no node {node} in {manifest}", "", f"Nodes: {known}")
-    settings = read_config(config)
-    if cluster_cidr is not None or config is None:
-        settings = dataclasses.replace(settings, cluster_cidr=cluster_cidr or DEFAULT_CLUSTER_CIDR)
-    for program in compile_mode(mode, cluster, settings, node):
-        typer.echo(render(program), nl=False)
+    _require_node(cluster, node, manifest)
+    settings = _settings(config, cluster_cidr)
+    facts = NodeFacts(addresses=("127.0.0.1", "::1", *_addresses(cluster, node)))
+    for family in FAMILIES:
+        typer.echo(render(compile_rules(cluster, settings, node, family, facts)), nl=False)
     return ExitCode.OK
 
 
-def read_config(path: Path | None) -> ProxyConfig:
-    """Read a KubeProxyConfiguration, or return kube-proxy's defaults."""
-    if path is None:
-        return ProxyConfig()
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{path} cannot be read", str(problem), "Name a KubeProxyConfiguration file") from None
-    return parse_config(text, str(path))
+def _require_node(cluster: Cluster, node: str, manifest: Path) -> None:
+    if cluster.nodes and cluster.node(node) is None:
+        known = ", ".join(n.name for n in cluster.nodes)
+        raise UnknownNameError(f"there is no node {node} in {manifest}", "", f"Nodes: {known}")
+
+
+def _addresses(cluster: Cluster, name: str) -> tuple[str, ...]:
+    node = cluster.node(name)
+    return node.internal_ips if node else ()
+
+
+def _settings(config: Path | None, cluster_cidr: str | None) -> ProxyConfig:
+    """Return the configuration; without a file, pods are those of the lab's own CIDR unless a flag says otherwise."""
+    settings = load_config(config) if config else ProxyConfig()
+    if cluster_cidr is None and config is not None:
+        return settings
+    cidrs = split_cluster_cidr(DEFAULT_CLUSTER_CIDR if cluster_cidr is None else cluster_cidr)
+    if cidrs is None:
+        raise ConfigError(
+            f"--cluster-cidr {cluster_cidr}", "not a CIDR, nor two separated by a comma", "Like 10.244.0.0/16"
+        )
+    return dataclasses.replace(settings, cluster_cidrs=cidrs)
 
 
 def render(program: IptablesProgram) -> str:

@@ -15,11 +15,12 @@ from kplab.errors import ExpressionError, UsageError
 from kplab.model.expression import parse_expression
 from kplab.model.journey import Journey
 from kplab.model.packet import ClientSpec, SendSpec
+from kplab.modes.registry import compiler
 from kplab.session.base import LabPlan, Session
 from kplab.trace.file import write_trace
 from kplab.trace.journey import tell
 from kplab.trace.pcapng import pcapng
-from kplab.trace.recording import Recording
+from kplab.trace.recording import Backend, Recording
 from kplab.trace.text import journey_lines
 
 
@@ -29,7 +30,7 @@ class TraceOptions:
 
     what: str
     mode: str
-    backend: str
+    backend: Backend
     manifest: Path | None
     sender: str
     client: str | None
@@ -41,6 +42,7 @@ class TraceOptions:
 
 def trace(options: TraceOptions) -> ExitCode:
     """Run the command."""
+    compiler(options.mode)  # a mode that does not exist is told before anything is built
     try:
         spec = read_spec(options.what, options.client)
     except ExpressionError as error:
@@ -95,17 +97,13 @@ def _session(options: TraceOptions) -> Session:
     """Take the kept lab if it fits, else build one for this packet."""
     from kplab.cli.lab import kept_lab, new_lab, read_manifest
 
+    manifest = read_manifest(options.manifest)
     kept = kept_lab(options.lab)
     if kept is not None:
         if options.manifest is None and (kept.facts.mode, kept.facts.backend) == (options.mode, options.backend):
             return kept
         kept.close()
-    plan = LabPlan(
-        manifest=read_manifest(options.manifest),
-        mode=options.mode,
-        backend="legacy" if options.backend == "legacy" else "nft",
-    )
-    return new_lab(plan)
+    return new_lab(LabPlan(manifest=manifest, mode=options.mode, backend=options.backend))
 
 
 def _write(options: TraceOptions, recording: Recording, journey: Journey) -> ExitCode:
