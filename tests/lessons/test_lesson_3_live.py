@@ -31,7 +31,7 @@ class Student(io.StringIO):
         self.screen = screen
         self.lines = self.work()
 
-    def readline(self, size: int | None = -1, /) -> str:
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
         """Return the next line to be typed, or nothing when the student has finished."""
         return next(self.lines, "")
 
