@@ -79,3 +79,7 @@ def _stop_signals() -> Iterator[int]:
             signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
