@@ -1,0 +1,1 @@
+"""Screens: the lab being built, the lesson with its picture, and what lies over them."""
