@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from kplab.model.cluster import Cluster, EndpointPort, EndpointSlice, Family, Service, ServicePort
-from kplab.modes.endpoints import ADDRESS_TYPES, watched
 from kplab.modes.services import ServicePortView, cluster_ip, view_port
+from kplab.modes.units import ServiceName, slices_by_service
 
 
 def changed_services(before: Cluster, after: Cluster, family: Family) -> frozenset[str]:
     """Return the Services (`ns/name`) that changed for one family, those that came or went included."""
-    names: set[str] = set()
+    names: set[ServiceName] = set()
     if before.services != after.services:
         names |= _differing(_views(before.services, family), _views(after.services, family))
     if before.endpoint_slices != after.endpoint_slices:
-        names |= _differing(_by_service(before.endpoint_slices, family), _by_service(after.endpoint_slices, family))
-    return frozenset(names)
+        names |= _differing(_by_name(before.endpoint_slices, family), _by_name(after.endpoint_slices, family))
+    return frozenset(f"{namespace}/{name}" for namespace, name in names)
 
 
 def udp_changed(before: Cluster, after: Cluster, changed: Collection[str]) -> bool:
@@ -35,22 +35,18 @@ def udp_changed(before: Cluster, after: Cluster, changed: Collection[str]) -> bo
     )
 
 
-def _views(services: Iterable[Service], family: Family) -> dict[str, tuple[ServicePortView, ...]]:
+def _views(services: Iterable[Service], family: Family) -> dict[ServiceName, tuple[ServicePortView, ...]]:
     found = {}
     for service in services:
         address = cluster_ip(service, family)
         if address is not None:
             views = tuple(view_port(service, port, address, family) for port in service.ports)
-            found[f"{service.namespace}/{service.name}"] = views
+            found[service.namespace, service.name] = views
     return found
 
 
-def _by_service(slices: Iterable[EndpointSlice], family: Family) -> dict[str, dict[str, EndpointSlice]]:
-    found: dict[str, dict[str, EndpointSlice]] = {}
-    for piece in slices:
-        if piece.service_name is not None and piece.address_type == ADDRESS_TYPES[family] and watched(piece.labels):
-            found.setdefault(f"{piece.namespace}/{piece.service_name}", {})[piece.name] = piece
-    return found
+def _by_name(slices: Iterable[EndpointSlice], family: Family) -> dict[ServiceName, dict[str, EndpointSlice]]:
+    return {name: {piece.name: piece for piece in group} for name, group in slices_by_service(slices, family).items()}
 
 
 def _ports(cluster: Cluster) -> Iterator[tuple[str, Iterable[ServicePort | EndpointPort]]]:
@@ -60,5 +56,5 @@ def _ports(cluster: Cluster) -> Iterator[tuple[str, Iterable[ServicePort | Endpo
         yield f"{piece.namespace}/{piece.service_name}", piece.ports
 
 
-def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
+def _differing(before: Mapping[ServiceName, object], after: Mapping[ServiceName, object]) -> set[ServiceName]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

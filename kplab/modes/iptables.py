@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from kplab.model.cluster import Cluster, Family
 from kplab.model.config import ProxyConfig
-from kplab.modes.endpoints import Endpoints, join_slices
 from kplab.modes.facts import NodeFacts
 from kplab.modes.iptables_fixed import JUMPS, filter_frame, nat_frame
 from kplab.modes.iptables_service import service_block
 from kplab.modes.iptables_settings import Settings, read_settings
 from kplab.modes.nodeports import node_port_addresses
 from kplab.modes.program import IptablesProgram, ServiceBlock, TableProgram
-from kplab.modes.services import ServicePortView, service_ports
+from kplab.modes.units import Unit, gather_units
 
 LARGE_CLUSTER_ENDPOINTS = 1000
 """`largeClusterEndpointsThreshold`: with more endpoints than this, rules of endpoints carry no comments."""
@@ -35,13 +34,12 @@ def compile_iptables(
     `previous`, a program compiled earlier, saves time: a service port that is the same, with the same
     endpoints and settings, keeps its rules. The result is the same without it.
     """
-    views = service_ports(cluster, family)
-    endpoints = join_slices(cluster.endpoint_slices, family, node)
-    total = sum(len(endpoints.get(view.key, ())) for view in views)
+    units = gather_units(cluster, family, node, previous.units if previous is not None else None)
+    total = units.endpoints()
     addresses = node_port_addresses(cluster, config, node, family, facts)
     large = total > LARGE_CLUSTER_ENDPOINTS
     settings = read_settings(cluster, config, node, family, facts, addresses, large=large)
-    blocks = _blocks(views, endpoints, settings, previous)
+    blocks = _blocks(units.sorted(), settings, previous)
     liberal = facts.tcp_be_liberal or config.conntrack.tcp_be_liberal
     filters = filter_frame(settings, drop_invalid=not liberal)
     nat = nat_frame(settings, addresses, facts)
@@ -58,17 +56,15 @@ def compile_iptables(
         endpoints=total,
         blocks=blocks,
         settings=settings,
+        units=units,
     )
 
 
-def _blocks(
-    views: list[ServicePortView], endpoints: Endpoints, settings: Settings, previous: IptablesProgram | None
-) -> tuple[ServiceBlock, ...]:
+def _blocks(units: list[Unit], settings: Settings, previous: IptablesProgram | None) -> tuple[ServiceBlock, ...]:
     known = previous.blocks if previous is not None and previous.settings == settings else ()
     old = {block.owner: block for block in known}
     blocks = []
-    for view in views:
-        inputs = (view, endpoints.get(view.key, ()))
-        block = old.get(view.owner)
-        blocks.append(block if block is not None and block.inputs == inputs else service_block(*inputs, settings))
+    for unit in units:
+        block = old.get(unit[0].owner)
+        blocks.append(block if block is not None and block.unit == unit else service_block(*unit, settings))
     return tuple(blocks)

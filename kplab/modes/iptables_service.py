@@ -69,7 +69,7 @@ def service_block(view: ServicePortView, endpoints: tuple[ProxyEndpoint, ...], s
     shared = [RuleLine(chain, f"-A {chain} {body}") for chain, body in _captured(plan, settings)]
     return ServiceBlock(
         owner=owner,
-        inputs=(view, endpoints),
+        unit=(view, endpoints),
         filter_rules=tuple(RuleLine(chain, f"-A {chain} {body}") for chain, body in _filtered(plan)),
         nat_chains=tuple([ChainLine(name, owner) for name in chains]),
         nat_rules=(*shared, *[RuleLine(chain, f"-A {chain} {body}", owner) for chain, body in own]),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kplab.model.cluster import Family
+from kplab.modes.iptables_settings import Settings
+from kplab.modes.units import Unit, Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class ServiceBlock:
     """One service port's share of a program, with what it was compiled from."""
 
     owner: str
-    inputs: tuple[object, object]
-    """The service port and its endpoints: equal inputs (and settings) give equal rules."""
+    unit: Unit
+    """The service port and its endpoints: equal ones (and equal settings) give equal rules."""
     filter_rules: tuple[RuleLine, ...]
     nat_chains: tuple[ChainLine, ...]
     nat_rules: tuple[RuleLine, ...]
@@ -77,8 +79,10 @@ class IptablesProgram:
     """How many endpoints there are in all; above 1,000 kube-proxy leaves comments out."""
     blocks: tuple[ServiceBlock, ...] = field(default=(), compare=False, repr=False)
     """The same rules by service port: what a later compilation starts from."""
-    settings: object = field(default=None, compare=False, repr=False)
+    settings: Settings | None = field(default=None, compare=False, repr=False)
     """What the rules depend on besides Services and endpoints."""
+    units: Units | None = field(default=None, compare=False, repr=False)
+    """The service ports with their endpoints, as they were worked out."""
 
     def text(self, *, changed: Collection[str] | None = None, stale: Collection[str] = ()) -> str:
         """Return the text for `iptables-restore --noflush --counters`.
