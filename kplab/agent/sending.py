@@ -43,10 +43,13 @@ def record(lab: Lab, request: Send, hangup: int) -> Recording:
             assert_never(spec)
     before = [lab.reader.read(node.name) for node in lab.nodes()]
     exchange = _Exchange(lab, request, hangup)
-    if isinstance(spec, PacketSpec):
-        exchange.packet(packet)
-    else:
-        exchange.client(spec)
+    try:
+        if isinstance(spec, PacketSpec):
+            exchange.packet(packet)
+        else:
+            exchange.client(spec)
+    finally:
+        lab.watch.rest()
     after = [structs.replace(state, conntrack_after=lab.reader.conntrack(state.node)) for state in before]
     return Recording(
         facts=structs.replace(lab.facts, taken_at=datetime.now(UTC).isoformat(timespec="milliseconds")),
@@ -88,7 +91,7 @@ class _Exchange:
 
     def _begin(self) -> None:
         self._lab.helpers.nursery.read()
-        self._lab.watch.clear()
+        self._lab.watch.begin()
 
     def _gather(self, client: RunningClient | None) -> None:
         """Read events until `settle` seconds bring none, or `limit` is over; a client's end is waited for."""

@@ -2,7 +2,7 @@
 
 To listen to NFNLGRP_NFTABLES makes the kernel build a message for every rule of a load: 80,000 rules took
 `iptables-nft-restore` 1.7 s without and 3.5 s with a listener, though a filter throws all but one away. So we listen
-from `clear` to `rest` only, and compare the generation's number besides.
+from `listen` to `rest` only, and compare the generation's number besides.
 """
 
 from __future__ import annotations
@@ -54,10 +54,13 @@ class RulesetSource(NetlinkSource):
             yield self._clock(), RulesetChanged(generation=now)
 
     def clear(self) -> None:
-        """Forget what was read, take the ruleset as it is now, and listen."""
-        self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+        """Forget what was read, and take the ruleset as it is now."""
         super().clear()
         self._known = ask_generation(self._asker)
+
+    def listen(self) -> None:
+        """Have the kernel tell who changes the ruleset, until `rest`."""
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
 
     def rest(self) -> None:
         """Listen no more, so that loads of rules are quick again."""

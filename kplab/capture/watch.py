@@ -34,7 +34,7 @@ class Place:
 
 
 class Watch:
-    """The eyes of a lab. Opened once; `clear` before a question, `drain` until it is answered, then `rest`.
+    """The eyes of a lab. Opened once; `begin` a question, `drain` until it is answered, then `rest`.
 
     Nodes have nft trace, conntrack and the ruleset's generation watched, and NFLOG with the legacy back-end; every
     place has its frames watched. Between two sources of a place, and between places, the order of events is that of
@@ -109,6 +109,19 @@ class Watch:
         """Return an event of our own making (`Sent`, `Served`), numbered between what was drained before and after."""
         return KernelEvent(next(self._numbers), self._clock() if stamp is None else stamp, place, what)
 
+    def begin(self) -> None:
+        """Begin a question: `clear`, and hear who changes a node's ruleset, until `rest`."""
+        for source in self._sources:
+            if isinstance(source, RulesetSource):
+                source.listen()
+        self.clear()
+
+    def rest(self) -> None:
+        """Do without what costs others time while no question is asked: who changed a ruleset (see `ruleset`)."""
+        for source in self._sources:
+            if isinstance(source, RulesetSource):
+                source.rest()
+
     def clear(self) -> None:
         """Throw away all that waits; the next event is number 1, and nothing counts as lost."""
         self.read()
@@ -116,12 +129,6 @@ class Watch:
             source.clear()
         self._numbers = itertools.count(1)
         self._lost.clear()
-
-    def rest(self) -> None:
-        """Do without what costs others time while no question is asked: who changed a ruleset (see `ruleset`)."""
-        for source in self._sources:
-            if isinstance(source, RulesetSource):
-                source.rest()
 
     @property
     def lost(self) -> tuple[Lost, ...]:

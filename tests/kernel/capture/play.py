@@ -65,7 +65,7 @@ class Play:
 
     def ask(self, act: Callable[[], None]) -> list[KernelEvent]:
         """Do something, and return the events until it is quiet."""
-        self.watch.clear()
+        self.watch.begin()
         act()
         return settle(self.watch)
 

@@ -111,7 +111,7 @@ class Recorder:
                 run("conntrack", "-F")
         settle(self.watch, 1.0, 10.0)
         states = [node_state(self.world, node, self.backend) for node in ("node-a", "node-b")]
-        self.watch.clear()
+        self.watch.begin()
         events = [*act(self.watch), *settle(self.watch, 0.3)]
         finished = []
         for state in states:

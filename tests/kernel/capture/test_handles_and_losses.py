@@ -46,7 +46,7 @@ def test_our_table_leaves_iptables_save_as_it_was(answers: Answers) -> None:
 
 
 def test_a_change_of_the_ruleset_is_told_with_its_author_while_a_question_is_asked(answers: Answers) -> None:
-    """Between `clear` and `rest` the kernel names the program; afterwards only the new generation is known."""
+    """Between `begin` and `rest` the kernel names the program; afterwards only the new generation is known."""
     answer = answers["changed"]
     first, second = [event.what for event in answer.events]
     assert isinstance(first, RulesetChanged)
