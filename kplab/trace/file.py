@@ -140,8 +140,8 @@ def _split(text: str) -> list[str]:
 
 
 def _with_hex(event: Document) -> Document:
-    """Leave out what is None or empty: an event's line is to be read by people."""
-    what = {key: value for key, value in event["what"].items() if value is not None and value != b"" and value != ""}
+    """Leave out what is None, or a packet without bytes: an event's line is to be read by people."""
+    what = {key: value for key, value in event["what"].items() if value is not None and value != b""}
     return {"n": event["n"], "stamp": event["stamp"], "node": event["node"], "what": what}
 
 

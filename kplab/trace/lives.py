@@ -96,6 +96,11 @@ class Life:
         return next((name for name in names if name), None)
 
 
+def messages_of(visit: Visit) -> list[NftTrace | LegacyTrace]:
+    """Return a visit's messages; it is made of nothing else."""
+    return [event.what for event in visit.events if isinstance(event.what, NftTrace | LegacyTrace)]
+
+
 def hook_of(chain: str) -> Hook | None:
     """Return the hook that a base chain's name stands for: iptables' own, or "prerouting-first" and the like."""
     name = chain.partition("-")[0].upper()

@@ -127,11 +127,12 @@ def _place(chains: list[list[Crossing]], new: Crossing, roles: dict[str, str]) -
             if last.out is None and new.into is None:
                 last.out = new.out
                 return
-    for chain in chains:
-        if _goes_on(chain[-1], new, roles):
-            chain.append(new)
-            return
-    chains.append([new])
+    # Of two copies at the same place the earlier has been there longer than any node takes: it ended there.
+    onward = [chain for chain in chains if _goes_on(chain[-1], new, roles)]
+    if onward:
+        max(onward, key=lambda chain: chain[-1].stamp).append(new)
+    else:
+        chains.append([new])
 
 
 def _goes_on(last: Crossing, new: Crossing, roles: dict[str, str]) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kplab.model.journey import Direction, Hop, Skip
-from kplab.model.ruleset import Ruleset
-from kplab.trace.events import KernelEvent, LegacyTrace, NftTrace
+from kplab.trace.events import LegacyTrace, NftTrace
 from kplab.trace.explain_rules import Tried, chain_sentence, rule_sentence, service_of
-from kplab.trace.lives import Life, Visit
+from kplab.trace.lives import Life, Visit, messages_of
 from kplab.trace.matching import Probe
 from kplab.trace.rulesets import ruleset_of, view_of
 from kplab.trace.story import Story, ct_at, flow_of
-from kplab.trace.walk import Hit, Segment, Walk, walk
+from kplab.trace.walk import Segment, Walk, walk
+from kplab.trace.walk_hits import hit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ def tell_visit(place: Place, visit: Visit, mark: int) -> Told:
     if state is None or ruleset is None or not iptables or ruleset.chain(visit.table, visit.chain) is None:
         return _told_without_rules(place, visit, mark)
     said = ct_at(place.life, visit, place.assumed)
-    first = visit.events[0].what
-    assert isinstance(first, NftTrace | LegacyTrace)  # noqa: S101 - a visit is made of these alone
+    first = messages_of(visit)[0]
     probe = Probe(
         headers=visit.headers,
         mark=mark,
@@ -59,22 +58,8 @@ def tell_visit(place: Place, visit: Visit, mark: int) -> Told:
         bridged=False,
         node=view_of(state),
     )
-    told = walk(ruleset, visit.table, visit.chain, probe, [_hit(ruleset, visit, event) for event in visit.events])
+    told = walk(ruleset, visit.table, visit.chain, probe, [hit_of(what, ruleset) for what in messages_of(visit)])
     return _told(place, visit, told)
-
-
-def _hit(ruleset: Ruleset, visit: Visit, event: KernelEvent) -> Hit:
-    """Turn a trace message into what the walk follows: nf_tables names rules by handle, legacy by number."""
-    what = event.what
-    if isinstance(what, LegacyTrace):
-        return Hit(what.chain, what.number, what.kind, mark=what.mark)
-    assert isinstance(what, NftTrace)  # noqa: S101 - a visit is made of these alone
-    number = None
-    if what.handle is not None:
-        chain = ruleset.chain(visit.table, what.chain)
-        rule = chain.by_handle(what.handle) if chain else None
-        number = rule.number if rule else None
-    return Hit(what.chain, number, what.kind, what.verdict, what.mark, what.handle)
 
 
 def _told(place: Place, visit: Visit, walked: Walk) -> Told:
@@ -139,9 +124,7 @@ def _told_without_rules(place: Place, visit: Visit, mark: int) -> Told:
     """Tell what the trace alone says of a chain whose rules were not read: a table that is not iptables'."""
     hops = []
     verdict: str | None = None
-    for event in visit.events:
-        what = event.what
-        assert isinstance(what, NftTrace | LegacyTrace)  # noqa: S101 - a visit is made of these alone
+    for event, what in zip(visit.events, messages_of(visit), strict=True):
         word = what.verdict if isinstance(what, NftTrace) else ""
         before, mark = mark, what.mark
         if isinstance(what, NftTrace) and what.kind == "rule" and what.handle is not None:
