@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from kplab.errors import GuardError, KplabError
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     descriptor, listening, sandbox = options
     try:
-        return _serve(descriptor, listening, sandbox)
+        _serve(descriptor, listening, sandbox)
     except KplabError as error:
         sys.stderr.write(f"kplab-agent: {error}\n")
         return 1
@@ -50,7 +51,7 @@ def _options(given: list[str]) -> tuple[int, bool, str] | None:
     return (descriptor, listening, sandbox) if descriptor >= 0 else None
 
 
-def _serve(descriptor: int, listening: bool, sandbox: str) -> int:
+def _serve(descriptor: int, listening: bool, sandbox: str) -> NoReturn:
     """Fork the small helpers, and only then load the libraries that a lab needs. Nothing is touched before Hello."""
     if os.getpid() != 1:
         raise GuardError(
@@ -71,7 +72,8 @@ def _serve(descriptor: int, listening: bool, sandbox: str) -> int:
 
     channel = socket.socket(fileno=descriptor)
     Agent(Helpers(nursery, crafter, SystemRunner()), sandbox, channel, listening=listening).run()
-    return 0
+    # At once: there is nothing to tidy up that the kernel would not, and the user's side waits for our end.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from kplab.agent.lab import Helpers, Lab
 from kplab.agent.proxies import read_reports, wait_synced, write_manifest
 from kplab.agent.sending import record
 from kplab.agent.up import build_lab
+from kplab.agent.wait import close_together
 from kplab.errors import GuardError, KplabError, LabError, ProtocolError
 from kplab.model.loader import parse_cluster
 from kplab.protocol.messages import (
@@ -68,7 +69,7 @@ class Agent:
             signal.signal(number, lambda *_: None)
 
     def run(self) -> None:
-        """Serve until the channel closes, `Down` is asked for, or SIGTERM comes."""
+        """Serve until the channel closes, `Down` is asked for, or SIGTERM comes. Then the process is to end."""
         while not self._ending:
             with selectors.DefaultSelector() as selector:
                 self._register(selector)
@@ -76,6 +77,8 @@ class Agent:
                     handler: Callable[[], None] = key.data[0 if mask & selectors.EVENT_READ else 1]
                     handler()
             self._clean_up()
+        if self._lab:
+            close_together(self._lab.watch.filenos())
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         """Name everything that can happen now, and what is done then."""

@@ -1,8 +1,10 @@
-"""Waiting on descriptors, and noticing that the other side has gone."""
+"""Waiting on descriptors, noticing that the other side has gone, and letting go of many at once."""
 
 from __future__ import annotations
 
+import os
 import select
+import threading
 from collections.abc import Iterable
 
 
@@ -19,3 +21,16 @@ def gone(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLRDHUP)
     return bool(poll.poll(0))
+
+
+def close_together(descriptors: Iterable[int]) -> None:
+    """Close descriptors side by side.
+
+    Closing a packet socket waits for a grace period of RCU (packet_release in net/packet/af_packet.c); one after the
+    other a lab's would take a quarter of a second, together they share the wait.
+    """
+    closers = [threading.Thread(target=os.close, args=(descriptor,)) for descriptor in descriptors]
+    for closer in closers:
+        closer.start()
+    for closer in closers:
+        closer.join()
