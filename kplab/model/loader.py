@@ -126,7 +126,7 @@ def _cluster(items: Iterable[Object], file: str) -> Cluster:
 
 
 def _read_document(text: str, file: str, first_line: int) -> _Document:
-    reader = Reader(file, first_line, len(text), manifest_error)
+    reader = Reader(file, first_line, len(text), manifest_error(file))
     roots = reader.compose(text)
     found: list[_Found] = []
     for root in roots:

@@ -11,7 +11,7 @@ from yaml.nodes import Node
 
 from kplab.errors import ManifestError
 from kplab.model.cluster import Protocol
-from kplab.model.yaml_reader import Fields, Reader
+from kplab.model.yaml_reader import ErrorOf, Fields, Reader
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A DNS label (RFC 1123): namespaces, names of ports."""
@@ -24,9 +24,13 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 _SPECIAL = "an endpoint's address cannot be loopback, link-local, multicast or unspecified"
 
 
-def manifest_error(where: str, happened: str, hint: str, line: int, path: str) -> ManifestError:
-    """Make the error of a manifest; its file is the part of `where` before the first line number."""
-    return ManifestError(where, happened, hint, file=where.split(f":{line}", 1)[0], line=line, field=path)
+def manifest_error(file: str) -> ErrorOf:
+    """Return what makes the errors of a manifest's reader."""
+
+    def make(where: str, happened: str, hint: str, line: int, path: str) -> ManifestError:
+        return ManifestError(where, happened, hint, file=file, line=line, field=path)
+
+    return make
 
 
 def port(reader: Reader, node: Node, path: str) -> int:
