@@ -68,11 +68,11 @@ class ManifestWatch:
         """Take note of what inotify has to say; call when `fileno` is readable."""
         names = {os.fsencode(path.name) for path in (self._path, self._path.resolve())}
         # A link may be swapped under another name: a mounted ConfigMap swaps the folder that it points into.
-        linked = self._path.is_symlink()
+        swapped = self._path.is_symlink() and _stamp(self._path) != self._read
         for name, mask in _read_events(self._inotify):
             if mask & _IGNORED:
                 self._folders.clear()
-            if linked or name in names or not mask & _INTERESTING:
+            if swapped or name in names or not mask & _INTERESTING:
                 self._dirty = True
 
     def notice(self) -> None:
