@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LOOPBACK = 1
 """The loopback's index in every network namespace."""
+IFA_F_NODAD = 2
+"""linux/if_addr.h."""
 RTN_LOCAL, RT_TABLE_LOCAL, RT_SCOPE_HOST, RT_SCOPE_LINK = 2, 255, 254, 253
 """linux/rtnetlink.h."""
 
@@ -84,7 +86,9 @@ def _configure(netlink: IPRoute, ns: Namespace) -> None:
             netlink.link("set", index=index[interface.name], state="up")
         for address in interface.addresses:
             plain, length = address.split("/")
-            netlink.addr("add", index=index[interface.name], address=plain, prefixlen=int(length))
+            # Else an IPv6 address is tentative until a kernel worker has run, and no route may prefer it.
+            flags = IFA_F_NODAD if ":" in plain else 0
+            netlink.addr("add", index=index[interface.name], address=plain, prefixlen=int(length), flags=flags)
     for route in ns.routes:
         netlink.route("add", **_route_arguments(route, index))
 

@@ -62,8 +62,16 @@ class RunningClient:
             status=os.waitstatus_to_exitcode(status),
             stdout=self._stdout.decode(errors="replace"),
             stderr=stderr.replace(local.group(0), "") if local else stderr,
-            local=local.group(1) if local and not local.group(1).endswith(":0") else "",
+            local=_bracketed(local.group(1)) if local else "",
         )
+
+
+def _bracketed(local: str) -> str:
+    """Curl prints an IPv6 address without brackets, and port 0 when it was never connected."""
+    host, _, port = local.rpartition(":")
+    if port in ("", "0", "-1"):
+        return ""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else local
 
 
 def start_client(spec: ClientSpec, sender: str, limit: float) -> RunningClient:

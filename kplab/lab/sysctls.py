@@ -17,6 +17,11 @@ BASE = (
     ("net.ipv4.conf.default.accept_redirects", "0"),
     ("net.ipv4.conf.all.send_redirects", "0"),
     ("net.ipv4.conf.default.send_redirects", "0"),
+    # ICMP errors are part of the lesson (REJECT answers with one), and the kernel limits them to one a second a host.
+    ("net.ipv4.icmp_ratelimit", "0"),
+    ("net.ipv6.icmp.ratelimit", "0"),
+    # A made SYN is never followed by an ACK: its SYN-ACK is sent once, and does not come again in a later question.
+    ("net.ipv4.tcp_synack_retries", "0"),
 )
 
 _FORWARDING = (
@@ -27,12 +32,7 @@ _FORWARDING = (
 
 POD = (*BASE, ("net.ipv4.ip_forward", "0"))
 ROUTER = (*BASE, *_FORWARDING)
-NODE = (
-    *ROUTER,
-    # ICMP errors are part of the lesson (REJECT answers with one), and the kernel limits them to one a second a host.
-    ("net.ipv4.icmp_ratelimit", "0"),
-    ("net.ipv6.icmp.ratelimit", "0"),
-)
+NODE = ROUTER
 UNDERLAY = (
     # A switch: it has no addresses, and says nothing of its own.
     ("net.ipv6.conf.all.disable_ipv6", "1"),
