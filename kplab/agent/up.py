@@ -19,6 +19,7 @@ from kplab.capture.tracing import tracing_ruleset
 from kplab.capture.watch import Place, Watch
 from kplab.errors import LabError, UsageError
 from kplab.lab.build import make_links, make_namespaces
+from kplab.lab.frontends import link_frontends
 from kplab.lab.netns import NetworkNamespaces, mount_run
 from kplab.lab.plan import cluster_cidrs, plan_lab
 from kplab.lab.run import Runner
@@ -69,6 +70,7 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         cluster = parse_cluster(request.manifest, "manifest")
         topology = plan_lab(cluster, with_servers=request.with_servers)
         mount_run()
+        link_frontends(request.backend)
         namespaces = NetworkNamespaces()
         mtime = write_manifest(request.manifest)
         CONFIG.write_text(request.config or default_config(cluster_cidrs(cluster), request.mode))

@@ -18,25 +18,27 @@ class Breakage:
     """What this run has broken, if anything, and what the node held before."""
 
     def __init__(self) -> None:
-        self._step: str | None = None
         self._session: Session | None = None
+        self._step: str | None = None
+        """The step whose start script has run to its end."""
         self._node = ""
         self._saves: tuple[Save, ...] = ()
+        """What is to be put back; empty when nothing is broken."""
 
     def make(self, session: Session, step_id: str, repair: Repair) -> None:
-        """Run the step's start script once; a breakage of another step is undone first."""
+        """Run the step's start script once; what another step broke, or half a start script, is put back first."""
         if self._session is not session:
-            self._session, self._step = session, None
+            self._session, self._step, self._saves = session, None, ()
         if self._step == step_id:
             return
         self.undo(session)
         self._node, self._saves = repair.node, session.read_node(repair.node).saves
-        self._step = step_id
         run_script(session, repair.node, repair.start)
+        self._step = step_id
 
     def undo(self, session: Session) -> None:
         """Put the node back as it was before it was broken; nothing to do when nothing is broken."""
-        if self._step is None or self._session is not session:
+        if self._session is not session:
             return
         for save in self._saves:
             argv = (f"{_RESTORE[save.family]}-{save.backend}-restore",)
@@ -48,11 +50,11 @@ class Breakage:
                     "Leave the lesson and start it again: that makes a new lab, and your progress is kept.",
                     status=done.status,
                 )
-        self._step = None
+        self.mended()
 
     def mended(self) -> None:
         """The student has mended it: from now on nothing is broken, and nothing is put back."""
-        self._step = None
+        self._step, self._saves = None, ()
 
 
 def run_script(session: Session, node: str, script: Script) -> str:

@@ -128,10 +128,14 @@ class LessonRun:
         return verdict
 
     def check(self, session: Session) -> Verdict:
-        """Judge a repair by the kernel's own state and by real connections. Other steps have nothing to check."""
+        """Judge a repair by the kernel's own state and by real connections. Other steps have nothing to check.
+
+        A step that has not been broken yet is broken first: an untouched lab must not pass it.
+        """
         repair = self.step.repair
         if repair is None:
             return Verdict(self.state.passed, ("This step has nothing to check: it is judged by what you send.",))
+        self.enter(session)
         findings = [examine(check, session) for check in repair.checks]
         missed = tuple(text for found in findings for text in found.missed)
         lines = tuple(text for found in findings for text in found.lines)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kplab.errors import KplabError
+from kplab.lab.frontends import FOLDER
 from kplab.lab.netns import NAMES, enter_for_good
 
 NOT_FOUND = 127
@@ -61,7 +62,8 @@ def lab_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of programs in the lab: ours, without what would tie them to the user's desktop."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "DBUS_", "XDG_"))}
     folders = kept.get("PATH", "").split(":")
-    kept["PATH"] = ":".join([*filter(None, folders), *(f for f in ("/usr/sbin", "/sbin") if f not in folders)])
+    system = [folder for folder in ("/usr/sbin", "/sbin") if folder not in folders]
+    kept["PATH"] = ":".join([str(FOLDER), *filter(None, folders), *system])
     return {**kept, **(extra or {})}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,8 +92,8 @@ def test_a_student_finishes_the_lesson_over_the_plain_face(backend: str, own_sta
 
 def test_commands_in_a_pipe(own_state: Path) -> None:
     """`printf … | kplab start lesson-3 --plain`: no terminal, no root shell of ours left, progress kept."""
-    kplab = shutil.which("kplab")
-    assert kplab is not None, "the kplab script is not on PATH: install the project (pip install -e .)"
+    kplab = Path(sys.executable).with_name("kplab")
+    assert kplab.exists(), "the kplab script is not installed beside this Python: pip install -e ."
     environment = {**os.environ, "XDG_STATE_HOME": str(own_state)}
     typed = ["2\nsend\nnext\n", "steps\n"]
     ran = [

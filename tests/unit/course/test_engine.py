@@ -163,11 +163,18 @@ def test_a_check_passes_the_repair_for_good(lesson: Lesson, session: ScriptedSes
     assert len(session.executed) == before
 
 
-def test_a_breakage_that_fails_is_an_error_with_the_tools_words(lesson: Lesson, session: ScriptedSession) -> None:
-    """A lesson whose start does not run must not be taught as if it had."""
-    session.answer = lambda namespace, argv, stdin: ExecResult(4, "", "iptables: Resource temporarily unavailable.")
+def test_a_breakage_that_fails_is_an_error_and_cannot_be_passed(lesson: Lesson, session: ScriptedSession) -> None:
+    """A lesson whose start does not run must not be taught as if it had: its check does not pass either."""
+    session.answer = lambda namespace, argv, stdin: ExecResult(
+        4 if argv[0] == "sh" else 0, "web-1 web-2 web-3", "iptables: Resource temporarily unavailable."
+    )
+    run = _run(lesson, "repair")
     with pytest.raises(ProgramError, match="temporarily unavailable"):
-        _run(lesson, "repair").enter(session)
+        run.enter(session)
+    with pytest.raises(ProgramError, match="temporarily unavailable"):
+        run.check(session)
+    assert [argv[0] for _, argv, _ in session.executed] == ["sh", "iptables-nft-restore", "sh"]
+    assert not run.state.passed
 
 
 def test_progress_is_resumed(lesson: Lesson, journey: Journey, tmp_path: Path) -> None:
