@@ -11,7 +11,8 @@ import errno
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 from kplab.capture.decode_nflog import NFULNL_MSG_PACKET, decode_nflog, sequence
 from kplab.capture.netlink import (
@@ -71,10 +72,6 @@ class NflogSource(NetlinkSource):
         gaps, self._gaps_told = self._gaps - self._gaps_told, self._gaps
         return max(gaps, super().lost())
 
-    def events(self) -> Iterator[Stamped]:
-        """Decode what was read."""
-        return super().events()
-
     def clear(self) -> None:
         """Forget what was read and what was lost; the next message starts the count anew."""
         super().clear()
@@ -87,17 +84,15 @@ def open_nflog(place: str, interfaces: Mapping[int, str], clock: Callable[[], in
     Raises:
         CaptureError: the kernel refuses; with EBUSY, another process of the namespace has the group.
     """
-    sock = open_socket()
-    try:
+    with ExitStack() as opened:
+        sock = opened.enter_context(open_socket())
         for family in _FAMILIES:
             _ask(sock, family, attribute(_CFG_CMD, bytes([_CMD_PF_BIND])), f"log family {family} over nfnetlink_log")
         body = attribute(_CFG_CMD, bytes([_CMD_BIND]))
         body += attribute(_CFG_MODE, struct.pack("!IBx", SNAP, _COPY_PACKET))
         body += attribute(_CFG_FLAGS, struct.pack("!H", _FLAG_SEQUENCE))
         _ask(sock, socket.AF_UNSPEC, body, f"take NFLOG group {GROUP} of {place}")
-    except BaseException:
-        sock.close()
-        raise
+        opened.pop_all()
     return NflogSource(place, sock, interfaces, clock)
 
 

@@ -7,9 +7,9 @@ from `listen` to `rest` only, and compare the generation's number besides.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 
 from kplab.capture.bpf import attach_filter, netlink_type_filter
 from kplab.capture.decode_ruleset import NFT_MSG_NEWGEN, decode_new_generation
@@ -64,7 +64,7 @@ class RulesetSource(NetlinkSource):
 
     def rest(self) -> None:
         """Listen no more, so that loads of rules are quick again."""
-        with contextlib.suppress(OSError):  # the kernel has no such group to leave: then there is nothing to stop
+        with suppress(OSError):  # the kernel has no such group to leave: then there is nothing to stop
             self._socket.setsockopt(SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, NFNLGRP_NFTABLES)
 
     def close(self) -> None:
@@ -75,20 +75,13 @@ class RulesetSource(NetlinkSource):
 
 def open_ruleset(place: str, clock: Callable[[], int]) -> RulesetSource:
     """Watch the current namespace's ruleset. Raises CaptureError."""
-    listener = open_socket(receive_buffer=1 << 20)
-    try:
-        # The new generation comes in a datagram of its own (nf_tables_gen_notify), the rules' before it.
-        attach_filter(listener, netlink_type_filter(_NEW_GENERATION))
-        asker = open_socket()
-    except OSError as error:
-        listener.close()
-        raise CaptureError(f"listen to changes of {place}'s ruleset", str(error)) from error
-    except CaptureError:
-        listener.close()
-        raise
-    try:
-        return RulesetSource(place, listener, asker, clock)
-    except BaseException:
-        listener.close()
-        asker.close()
-        raise
+    with ExitStack() as opened:
+        listener = opened.enter_context(open_socket(receive_buffer=1 << 20))
+        try:
+            # The new generation comes in a datagram of its own (nf_tables_gen_notify), the rules' before it.
+            attach_filter(listener, netlink_type_filter(_NEW_GENERATION))
+        except OSError as error:
+            raise CaptureError(f"listen to changes of {place}'s ruleset", str(error)) from error
+        source = RulesetSource(place, listener, opened.enter_context(open_socket()), clock)
+        opened.pop_all()
+    return source

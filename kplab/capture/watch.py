@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 from kplab.capture.frames import open_frames
@@ -52,14 +52,13 @@ class Watch:
 
     def open(self) -> None:
         """Open every socket. Raises CaptureError, with nothing left open."""
-        try:
+        with ExitStack() as opened:
+            opened.callback(self.close)
             for place in self._places:
                 with place.enter():
                     for source in self._sources_of(place):
                         self._sources.append(source)
-        except BaseException:
-            self.close()
-            raise
+            opened.pop_all()
 
     def _sources_of(self, place: Place) -> Iterator[Source]:
         """Open the sources of the namespace that we are in, one at a time."""
