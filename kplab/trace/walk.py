@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from kplab.model.ruleset import Rule, Ruleset
 from kplab.trace.matching import Met, Probe, Unknowable, Unmet, try_rule
-from kplab.trace.walk_effects import FINAL, is_exact, verdict_of
+from kplab.trace.walk_effects import is_exact, verdict_of
 from kplab.trace.walk_state import WalkState
 from kplab.trace.walk_types import Continuation, Disagreement, Hit, Segment, Skipped, Undecided, Walk
 
@@ -71,13 +71,13 @@ def _follow(state: WalkState, index: int, hit: Hit, *, before: bool) -> None:
     if hit.kind == "policy" and rule is None:
         _follow_policy(state, index, hit)
     elif not _enter(state, hit):
-        return
+        state.match_unknown(hit.chain, hit.verdict or "continue", index)
     elif rule is None and (hit.kind == "return" or _is_end(state, hit)):
         if state.visits[-1].depth > 0:
             state.end("seen", index)
     elif rule is None:
         state.differ(hit.chain, hit.number, "it holds no such rule", f"matched it ({hit.verdict or 'no verdict'})")
-        state.verdict = hit.verdict if hit.verdict in FINAL else None
+        state.match_unknown(hit.chain, hit.verdict or "continue", index)
     else:
         _follow_rule(state, index, hit, rule)
     if not before and hit.mark is not None:

@@ -79,6 +79,14 @@ class WalkState:
         """Enter a chain that no rule led to: the kernel is there, so the walk goes on from there."""
         self.visits.append(Visit(chain, self.visits[-1].depth + 1 if self.visits else 1))
 
+    def match_unknown(self, chain: str, verdict: str, hit: int) -> None:
+        """Take a match that the kernel reports of a rule, or in a chain, that the ruleset does not hold."""
+        here = self.visits[-1].depth if self.visits else 0
+        found = self.chains.get(chain) or Chain(chain, None, ())
+        self._add(Visit(found, here), (), None, "rule", verdict, self.probe.mark, "seen", hit)
+        if verdict in walk_effects.FINAL:
+            self.verdict = verdict
+
     def end(self, evidence: Evidence, hit: int | None = None, passed: tuple[Skipped, ...] | None = None) -> None:
         """Reach the end of the current, user-defined chain; `passed` are its remaining rules if already tried."""
         visit = self.visits[-1]

@@ -69,7 +69,7 @@ class Segment:
     skipped: tuple[Skipped, ...]
     """Tried and passed over since the visit's last matching rule."""
     matched: Rule | None
-    """None at the end of a chain."""
+    """None at the end of a chain; with kind "rule", the kernel's match of a rule that the ruleset does not hold."""
     tried: int
     """Rules tried in this visit so far, the matching one included."""
     verdict: str

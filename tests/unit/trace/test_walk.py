@@ -254,6 +254,16 @@ def test_a_forged_trace_is_told(hits: list[Hit], words: str) -> None:
     assert any(words in d.text for d in found.disagreements), found.disagreements
 
 
+def test_a_rule_made_after_the_rules_were_read_is_shown_with_the_kernels_verdict() -> None:
+    """Its segment has no rule, the kernel's verdict, and the disagreement."""
+    hits = [Hit("OUTPUT", None, "rule", "drop", handle=77)]
+    found = walk(parsed(), "filter", "OUTPUT", tcp(81), hits)
+    assert [(s.chain, s.matched, s.kind, s.verdict, s.evidence) for s in found.segments] == [
+        ("OUTPUT", None, "rule", "drop", "seen")
+    ]
+    assert (found.verdict, found.segments[0].disagreements) == ("drop", found.disagreements)
+
+
 def test_a_trace_that_stops_early_is_unfinished() -> None:
     """Without a verdict there is none to tell."""
     found = walk(parsed(), "filter", "OUTPUT", tcp(81), TO_81_NFT[:2])
