@@ -10,6 +10,9 @@ from kplab.scene.frame import Walk, WalkLine
 from kplab.scene.schedule import SHOWN_SKIPS, ends_with_line, is_folded
 from kplab.scene.short import fold_words, shorten
 
+ANY = "any packet"
+"""What a rule without a condition asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -86,7 +89,7 @@ def skip_lines(hop: Hop, before: int) -> list[WalkLine]:
     chain = hop.chain or "?"
     lines = [
         WalkLine(
-            "skip", chain, hop.depth, before + i, shorten(skip.rule).condition or "everything", skip.reason,
+            "skip", chain, hop.depth, before + i, shorten(skip.rule).condition or ANY, skip.reason,
             before + i, "rebuilt", full=skip.rule,
         )
         for i, skip in enumerate(shown, start=1)
@@ -109,7 +112,7 @@ def unfold(line: WalkLine) -> tuple[WalkLine, ...]:
     first = line.number or 1
     return tuple(
         WalkLine(
-            "skip", line.chain, line.depth, first + i, shorten(skip.rule).condition or "everything", skip.reason,
+            "skip", line.chain, line.depth, first + i, shorten(skip.rule).condition or ANY, skip.reason,
             first + i, "rebuilt", full=skip.rule,
         )
         for i, skip in enumerate(line.hidden)
@@ -127,7 +130,7 @@ def _own_line(hop: Hop) -> WalkLine:
     short = shorten(hop.rule)
     number = hop.rule_number if hop.rule_number is not None else hop.tried or None
     return WalkLine(
-        "match", chain, hop.depth, number, short.condition or "everything", short.action, hop.tried,
+        "match", chain, hop.depth, number, short.condition or ANY, short.action, hop.tried,
         hop.evidence, full=hop.rule, disagreement=hop.disagreement,
     )  # fmt: skip
 

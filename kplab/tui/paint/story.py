@@ -45,11 +45,10 @@ def paint_headers(headers: tuple[HeaderField, ...], width: int) -> list[Line]:
 
 
 def _field(field: HeaderField) -> Line:
+    name = "" if field.name == "proto" else f"{field.name} "
     if field.was is None:
-        return line(Span(f"{field.name} ", "muted"), Span(field.value))
-    return line(
-        Span(f"{field.name} ", "muted"), Span(field.was, "old"), Span(" ⇒ ", "changed"), Span(field.value, "changed")
-    )
+        return line(Span(name, "muted"), Span(field.value))
+    return line(Span(name, "muted"), Span(field.was, "old"), Span(" ⇒ ", "changed"), Span(field.value, "changed"))
 
 
 def paint_telling(frame: Frame, width: int, height: int) -> list[Line]:
@@ -57,24 +56,27 @@ def paint_telling(frame: Frame, width: int, height: int) -> list[Line]:
     if frame.hop < 0:
         told = frame.sentence or "Write a packet below and press Enter: what the kernel does with it is shown here."
         return [line(Span(row, "muted")) for row in wrap(told, width, height)]
-    rows = wrap(frame.sentence, width - 6, max(height - 1, 1))
+    rows = wrap(frame.sentence, width - 6, height if height <= 3 else height - 1)
+    if len(rows) == height and rows[-1].endswith("…"):
+        rows[-1] = clip(rows[-1], width - 14) + " (y: all)"
     painted = [line(Span("why   " if i == 0 else "      ", "muted"), Span(row)) for i, row in enumerate(rows)]
     return [*painted, line(Span("next  ", "muted"), Span(clip(frame.next, width - 6), "muted"))][:height]
 
 
-def paint_entries(entries: tuple[CtLine, ...], width: int) -> list[Line]:
+def paint_entries(entries: tuple[CtLine, ...], width: int, *, live: bool = False) -> list[Line]:
     """Paint the conntrack entries of a journey, two or three lines each."""
+    head = line(Span("as of this hop", "title"), Span("   v: the live table", "muted") if live else Span(""))
     if not entries:
-        return [line(Span("No conntrack entry was made or used up to this hop.", "muted"))]
-    painted: list[Line] = []
+        return [head, line(Span("No conntrack entry was made or used up to this hop.", "muted"))]
+    painted: list[Line] = [head]
     for entry in entries:
         mark, style, words = _CT[entry.mark]
         name = f"id {entry.id}" if entry.id is not None else ""
-        head = line(
+        name_line = line(
             Span(f"{mark} ", style), Span(f"{entry.node} ", "title"), Span(f"{name} ", "muted"),
             Span(f"{entry.state or ''} ", "strong"), Span(words, style),
         )  # fmt: skip
-        painted.append(clip_line(head, width))
+        painted.append(clip_line(name_line, width))
         painted.append(clip_line(line(Span("    sent   ", "muted"), Span(entry.original, "request")), width))
         painted.append(clip_line(line(Span("    answer ", "muted"), Span(entry.reply, "reply")), width))
     return painted

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kplab.scene.frame import LineMark, Walk, WalkLine
 from kplab.tui.paint.lines import Line, Span, StyleName, clip, fit, line, spread
+from kplab.tui.paint.story import EVIDENCE
 
 MARKS: dict[LineMark, str] = {"match": "✓", "skip": "✗", "fold": "…", "end": "↩"}
 _STYLES: dict[LineMark, StyleName] = {"match": "match", "skip": "skip", "fold": "fold", "end": "end"}
@@ -37,22 +38,28 @@ def paint_walk_line(row: WalkLine, width: int, *, now: bool) -> Line:
     """Paint one line; `now` marks the one that the packet is at."""
     depth = min(row.depth, _DEEPEST)
     number = f"{row.number:>4}" if row.number is not None else "    "
-    head = f"{'▶' if now else ' '} {'  ' * depth}"
+    head = f"{'▶' if now else ' '}{EVIDENCE[row.evidence]} {'  ' * depth}"
     room = width - len(head) - 8
     asks = min(max(room * 46 // 100, 12), max(room - 10, 8))
     style = _STYLES[row.mark]
     if row.mark == "fold":
-        return line(Span(head, "now"), Span(f"     … {row.rule}: {row.note}", "fold"), Span("  ⏎ unfold", "muted"))
+        return line(
+            Span(head, "now" if now else "muted"),
+            Span(f"     … {row.rule}: {row.note}", "fold"),
+            Span("  ⏎ unfold", "muted"),
+        )
     if row.mark == "end":
-        return line(Span(head, "now"), Span(f"     ↩ {clip(f'{row.rule}: {row.note}', room)}", style))
+        return line(
+            Span(head, "now" if now else "muted"), Span(f"     ↩ {clip(f'{row.rule}: {row.note}', room)}", style)
+        )
     if row.disagreement:
         return line(
-            Span(head, "now"), Span(f"{number} ! {fit(row.rule, asks)}", "wrong"),
+            Span(head, "now" if now else "muted"), Span(f"{number} ! {fit(row.rule, asks)}", "wrong"),
             Span(" " + clip(f"disagrees: {row.disagreement}", room - asks), "wrong"),
         )  # fmt: skip
     note: StyleName = "match" if row.mark == "match" else "muted"
     return line(
-        Span(head, "now"),
+        Span(head, "now" if now else "muted"),
         Span(f"{number} ", "muted"),
         Span(f"{MARKS[row.mark]} ", style),
         Span(fit(row.rule, asks), "now" if now and row.mark == "match" else style),

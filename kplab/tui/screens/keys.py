@@ -40,6 +40,7 @@ TABLES = (
     Binding("i", "tab('wire')", "wire", id="tab.wire", tooltip="Show what was on each link"),
     Binding("enter", "unfold", "unfold", id="walk.toggle", tooltip="Show or hide the skipped rules"),
     Binding("v", "live", "live conntrack", id="conntrack.live", tooltip="Conntrack as it is now, or as of the hop"),
+    Binding("y", "why", "all of this hop", id="hop.why", tooltip="The sentence in full, the rule verbatim, headers"),
     Binding("m", "look", "look inside", id="map.look", tooltip="Addresses, routes and tables of a box"),
 )
 

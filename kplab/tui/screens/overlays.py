@@ -12,9 +12,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Label, Markdown, OptionList, Static
 from textual.widgets.option_list import Option
 
+from kplab.model.journey import Hop
 from kplab.model.topology import Namespace
 from kplab.trace.recording import NodeState
 from kplab.tui.help import Help
+from kplab.tui.paint.story import EVIDENCE, MEANING
 
 
 class TextScreen(ModalScreen[None]):
@@ -96,4 +98,24 @@ def inside_text(namespace: Namespace, state: NodeState | None) -> str:
         table = state.conntrack_after or state.conntrack_before
         rows += ["", f"conntrack: {len(table):,} entries"]
         rows += [f"  {' '.join(text.split())}" for text in table[:8]]
+    return "\n".join(rows)
+
+
+def hop_text(hop: Hop) -> str:
+    """Return all of a hop: the sentence in full, the rule verbatim, headers before and after, how we know."""
+    rows = [hop.text, ""]
+    rows += [f"where     {' ▸ '.join(filter(None, (hop.node, hop.hook, hop.table, hop.chain)))}"]
+    if hop.rule is not None:
+        rows += [f"rule {hop.rule_number or '?':<4} {hop.rule}"]
+    if hop.tried:
+        rows += [f"tried     {hop.tried:,} rules of this chain, {len(hop.skipped):,} passed over since the last match"]
+    if hop.verdict is not None:
+        rows += [f"verdict   {hop.verdict}"]
+    for name, flow in (("before", hop.before), ("after", hop.after)):
+        rows += [f"{name:<9} {flow.proto} {flow.src} → {flow.dst}   mark {flow.mark:#x}"]
+    if hop.conntrack is not None:
+        rows += [f"conntrack {hop.conntrack.change}: {' '.join(hop.conntrack.line.split())}"]
+    rows += [f"evidence  {EVIDENCE[hop.evidence]} {hop.evidence}: {MEANING[hop.evidence]}"]
+    if hop.disagreement is not None:
+        rows += ["", f"! model and kernel disagree: {hop.disagreement}"]
     return "\n".join(rows)

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from textual.screen import Screen
-
-from kplab.tui.desk import Desk
+from kplab.tui.screens.base import DeskScreen
 
 
-class PlayActions(Screen[None]):
+class PlayActions(DeskScreen):
     """Actions of the keys in `keys.PLAY`."""
-
-    desk: Desk
-    clock: Callable[[], float]
-
-    def show_frame(self) -> None:
-        """Show the desk's frame."""
-        raise NotImplementedError
-
-    def moved(self) -> None:
-        """Take note that the place in the journey changed by a key."""
-        raise NotImplementedError
 
     def action_toggle_play(self) -> None:
         """Play, or pause."""

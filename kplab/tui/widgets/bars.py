@@ -24,11 +24,18 @@ class TabBar(Painted):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._open = "walk"
+        self._note = ""
 
     def show(self, name: str) -> None:
         """Mark a tab as open."""
         self._open = name
         self.repaint()
+
+    def note(self, text: str) -> None:
+        """Write something at the right end, such as how many rules were tried."""
+        if text != self._note:
+            self._note = text
+            self.repaint()
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """Paint the tabs into a rule across the panel."""
@@ -43,7 +50,9 @@ class TabBar(Painted):
                     Span(f"  {before}", "muted", action), Span(key, "key", action), Span(f"{after}  ", "muted", action)
                 ]  # fmt: skip
             spans.append(Span("─", "rule"))
-        spans.append(Span("─" * max(width - width_of(spans), 0), "rule"))
+        note = f" {self._note} " if self._note else ""
+        spans.append(Span("─" * max(width - width_of(spans) - len(note), 0), "rule"))
+        spans.append(Span(note, "strong"))
         return [clip_line(tuple(spans), width)]
 
 

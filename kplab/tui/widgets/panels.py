@@ -55,8 +55,9 @@ class MapPanel(FramePanel):
         return frame.board, frame.map
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        """Paint the map."""
-        return paint_map(self._frame.board, self._frame.map, width)
+        """Paint the map; its caption goes where there is no room for it."""
+        rows = paint_map(self._frame.board, self._frame.map, width)
+        return rows[:-1] if self.screen.has_class("short") else rows
 
     def changed(self, before: Frame) -> None:
         """Another journey may have more hooks, and so another height."""
@@ -122,8 +123,9 @@ class ConntrackPanel(FramePanel):
         "once a second.",
     )
 
-    def __init__(self, frame: Frame, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, frame: Frame, *, has_live: bool, id: str | None = None) -> None:  # noqa: A002
         super().__init__(frame, id=id)
+        self._has_live = has_live
         self._live: tuple[str, tuple[str, ...]] | None = None
         self._fresh: frozenset[str] = frozenset()
 
@@ -147,7 +149,7 @@ class ConntrackPanel(FramePanel):
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """Paint the live table, or the journey's entries."""
         if self._live is None:
-            return paint_entries(self._frame.conntrack, width)
+            return paint_entries(self._frame.conntrack, width, live=self._has_live)
         heading, table = self._live
         if not table:
             return [line(Span(heading, "title")), line(Span("The table is empty.", "muted"))]

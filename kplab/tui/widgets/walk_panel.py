@@ -22,7 +22,8 @@ _HELP = Help(
     "right. `✓` the rule "
     "matched, and beside it is what it does. `✗` it was tried and passed over, and beside it is the first thing in "
     "it that did "
-    "not match. `↩` the chain ended. `▶` is where the packet is. *tried* counts the rules.\n\nThe kernel reports "
+    "not match. `↩` the chain ended. `▶` is where the packet is. `●` `◐` `○` in front say how we know of "
+    "the line. *tried* counts the rules.\n\nThe kernel reports "
     "only the rules that "
     "match. The skipped ones are worked out from the kernel's own dump, and checked against its report.\n\n"
     "`Enter` unfolds skipped rules, `⇧←` `⇧→` go rule by rule.",
@@ -80,7 +81,10 @@ class WalkLines(PaintedScroll):
             rows.extend(unfold(one) if one.mark == "fold" and self.unfolded else (one,))
         self._rows = tuple(rows)
         self.set_count(len(rows))
-        self.scroll_to(y=max(len(rows) - self.size.height, 0), animate=False)
+        self.call_after_refresh(self._to_end)
+
+    def _to_end(self) -> None:
+        self.scroll_to(y=max(len(self._rows) - self.size.height, 0), animate=False)
 
     def row(self, index: int, width: int) -> Line:
         """Paint one line."""
