@@ -3,7 +3,8 @@
 Each packet's path is found from its own bytes and the topology (`paths`, `lives`); which paths belong to the question
 is found from the ends they show: the packet that was sent has one pair of ends in each namespace that it crosses
 (NAT makes them differ), and a packet that shows one of these pairs, or its reverse, in that same namespace is of the
-same connection. An ICMP error belongs to the packet that it quotes.
+same connection. An ICMP error belongs to the packet that it quotes; where a trace cuts the quotation short,
+the conntrack entry that the trace names tells it.
 
 Nothing here depends on how the events of different sources were interleaved: a frame has the kernel's own time, and
 of the other sources only each one's own order is used.
@@ -17,15 +18,15 @@ from dataclasses import dataclass
 from kplab.model.journey import Direction
 from kplab.model.packet import ClientSpec, Headers
 from kplab.trace.events import FrameSeen, KernelEvent, LegacyTrace, NftTrace, Sent
-from kplab.trace.identity import Ends, ends_of, key_of, read, turned
-from kplab.trace.lives import Life, find_lives
+from kplab.trace.identity import Ends, ends_of, is_error, key_of, read, turned
+from kplab.trace.lives import Life, Visit, find_lives, messages_of
 from kplab.trace.paths import Path, find_paths
 from kplab.trace.recording import Recording
 
 _IP_TYPES = frozenset({0x0800, 0x86DD})
 
 Seen = tuple[str, Ends]
-"""Ends as one namespace sees them."""
+"""Ends as one namespace sees them; a conntrack entry counts as ends too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _belonging(seeds: list[Path], paths: list[Path]) -> dict[int, Direction]:
 
     def admit(path: Path, direction: Direction) -> None:
         directions[id(path)] = direction
-        if path.first.inner is not None:
+        if is_error(path.first):
             return
         other: Direction = "reply" if direction == "request" else "request"
         for namespace, ends in shown[id(path)]:
@@ -155,9 +156,19 @@ def _sightings(path: Path) -> list[Seen]:
     for step in path.steps:
         if isinstance(step, Life):
             seen += [(step.node, _ends(visit.headers)) for visit in step.visits]
+            seen += [(step.node, ends) for visit in step.visits for ends in _entry_ends(visit)]
         else:
             seen += [(step.start.namespace, _ends(step.headers)), (step.end.namespace, _ends(step.headers))]
     return seen
+
+
+def _entry_ends(visit: Visit) -> list[Ends]:
+    """Return the entry that the trace names, as ends that turn round like the packet's."""
+    for what in messages_of(visit):
+        if isinstance(what, NftTrace) and what.ct_id is not None:
+            forth: Ends = ("conntrack", "original", what.ct_id, "reply", what.ct_id)
+            return [turned(forth) if what.ct_direction == "reply" else forth]
+    return []
 
 
 def _ends(headers: Headers) -> Ends:

@@ -8,7 +8,7 @@ name the packet; its order does, with what TCP's state or the entry's status say
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kplab.model.journey import Direction
 from kplab.model.packet import Headers
@@ -27,13 +27,16 @@ class Passing:
     entry: Entry
     direction: Direction
     headers: Headers
+    closed: frozenset[Direction] = frozenset()
+    """The directions in which a FIN had gone before this packet."""
 
 
 def assign_changes(passings: list[Passing]) -> dict[tuple[str, int], list[Change]]:
     """Return the events that each packet caused, by node and the packet's number. `passings` are in packet order."""
     by_entry: dict[int, list[Passing]] = defaultdict(list)
     for passing in passings:
-        by_entry[id(passing.entry)].append(passing)
+        group = by_entry[id(passing.entry)]
+        group.append(replace(passing, closed=_closed_after(group[-1]) if group else frozenset()))
     caused: dict[tuple[str, int], list[Change]] = defaultdict(list)
     for group in by_entry.values():
         at, status = 0, 0
@@ -45,6 +48,11 @@ def assign_changes(passings: list[Passing]) -> dict[tuple[str, int], list[Change
             caused[(group[place].node, group[place].number)].append((event, change))
             at = place + 1
     return dict(caused)
+
+
+def _closed_after(passing: Passing) -> frozenset[Direction]:
+    fin = "F" in (passing.headers.flags or "")
+    return passing.closed | {passing.direction} if fin else passing.closed
 
 
 def _fits(passing: Passing, change: CtChange, fresh: int) -> bool:
@@ -59,13 +67,14 @@ def _fits(passing: Passing, change: CtChange, fresh: int) -> bool:
     flags = passing.headers.flags
     if flags is None or change.state is None:
         return bool(fresh & ASSURED) or change.state is not None
+    own_closed = passing.direction in passing.closed
     return {
         "SYN_SENT": "S" in flags and "A" not in flags,
         "SYN_RECV": "S" in flags and "A" in flags,
         "ESTABLISHED": "A" in flags and "S" not in flags,
-        "FIN_WAIT": "F" in flags,
-        "CLOSE_WAIT": "A" in flags,
-        "LAST_ACK": "F" in flags,
-        "TIME_WAIT": "A" in flags,
+        "FIN_WAIT": "F" in flags and not passing.closed,
+        "CLOSE_WAIT": "F" not in flags and bool(passing.closed) and not own_closed,
+        "LAST_ACK": "F" in flags and bool(passing.closed) and not own_closed,
+        "TIME_WAIT": "F" not in flags and len(passing.closed) == 2,
         "CLOSE": "R" in flags,
     }.get(change.state, True)

@@ -11,6 +11,7 @@ from kplab.model.journey import Flow
 from kplab.model.packet import Headers
 from kplab.trace.entries import Entry, ends_of_tuple, flow_of_ends, is_rewritten
 from kplab.trace.events import Hook
+from kplab.trace.identity import is_error
 from kplab.trace.routes import Route
 
 _FLAGS = {"S": "SYN", "SA": "SYN-ACK", "A": "ACK", "R": "RST", "RA": "RST", "FA": "FIN", "F": "FIN"}
@@ -51,26 +52,31 @@ def what_is(headers: Headers) -> str:
     )
 
 
+def a(thing: str) -> str:
+    """Return the thing with its article: "a TCP SYN", "an ICMP echo request"."""
+    return f"an {thing}" if thing.startswith("I") else f"a {thing}"
+
+
 def sent(node: str, headers: Headers, flow: Flow, *, by_lab: bool) -> str:
     """Return the sentence of a packet's start."""
-    who = f"the lab sends a {what_is(headers)} from {node}" if by_lab else f"{node}'s kernel sends a {what_is(headers)}"
+    who = (
+        f"the lab sends {a(what_is(headers))} from {node}" if by_lab else f"{node}'s kernel sends {a(what_is(headers))}"
+    )
     return f"{who}: {flow.src} → {flow.dst}."
 
 
 def replied(node: str, headers: Headers, flow: Flow, asked: Flow | None) -> str:
     """Return the sentence of an answer's start; `asked` is what the sender wrote on its packet."""
-    if headers.inner is not None:
-        quoted = flow_of_ends(
-            (headers.inner.proto, headers.inner.src, headers.inner.sport, headers.inner.dst, headers.inner.dport)
-        )
-        return (
-            f"{node} answers {flow.dst} with {what_is(headers)}; inside it quotes the packet that it is about, "
-            f"{quoted.src} → {quoted.dst}."
-        )
-    unknowing = ""
+    why = ""
     if asked is not None and asked.dst != flow.src:
-        unknowing = f" It answers from its own address: it has never heard of {asked.dst}."
-    return f"{node} answers with a {what_is(headers)}: {flow.src} → {flow.dst}.{unknowing}"
+        why = f" The packet reached it as one to {flow.src}, so it answers from there, and not from {asked.dst}."
+    return f"{node} answers with {a(what_is(headers))}: {flow.src} → {flow.dst}.{why}"
+
+
+def complained(node: str, headers: Headers, flow: Flow, quoted: Flow | None) -> str:
+    """Return the sentence of an ICMP error's start; `quoted` is the packet that it is about."""
+    about = f"; it quotes the packet that it is about, {quoted.src} → {quoted.dst}" if quoted else ""
+    return f"{node} sends {a(what_is(headers))} from {flow.src} to {flow.dst}{about}."
 
 
 def linked(start: tuple[str, str], end: tuple[str, str]) -> str:
@@ -86,7 +92,7 @@ def looped(node: str) -> str:
 def hooked(hook: Hook, tables: list[str], state: str | None, entry: Entry | None, interfaces: str) -> str:
     """Return the sentence of a hook reached: which tables have chains there that this packet sees."""
     if not tables:
-        seen = "no table has a chain here that sees it"
+        seen = "no rule is tried here"
     elif len(tables) == 1:
         seen = f"the chain of {tables[0]} sees it"
     else:
@@ -176,7 +182,7 @@ def routed(destination: str, route: Route | None, oif: str | None, *, local: boo
 def delivered(node: str, headers: Headers, flow: Flow, *, served: str | None, asked: Flow | None) -> str:
     """Return the sentence of a packet that arrived; `asked` is set for an answer that reached the first sender."""
     if asked is not None:
-        if headers.inner is not None:
+        if is_error(headers):
             return (
                 f"delivered: {node} gets the {what_is(headers)}; it quotes {node}'s own packet, "
                 "which tells it whom to fail."
@@ -209,6 +215,11 @@ def unanswered_neighbour(node: str, interface: str | None) -> str:
         f"lost in {node}: it passed every hook, and no frame of it was seen{where}; so it goes when the next hop does "
         "not answer ARP or neighbour discovery."
     )
+
+
+def given_up(node: str, destination: str, complaint: str) -> str:
+    """Return the sentence of a packet that a router gave up, and said so."""
+    return f"given up in {node}, which knows no way on to {destination}; it says so with {a(complaint)}."
 
 
 def nobodys(node: str, destination: str) -> str:

@@ -111,7 +111,10 @@ def _mark(tried: Tried) -> str:
     if tried.rule.chain == "KUBE-MARK-MASQ":
         return f"the mark becomes {after:#x}: POSTROUTING will masquerade this packet; the next rule is tried"
     if tried.rule.chain == "KUBE-POSTROUTING":
-        return f"the mark goes from {before:#x} to {after:#x}, so that nothing later acts on it; the next rule is tried"
+        return (
+            f"the mark goes from {before:#x} to {after:#x}, so that the packet is not masqueraded twice if it comes by "
+            "again; the next rule is tried"
+        )
     return f"the mark goes from {before:#x} to {after:#x}; the next rule is tried"
 
 
@@ -160,7 +163,7 @@ def _jump(tried: Tried) -> str:
     if target == "KUBE-NODEPORTS" and tried.table == "nat":
         return f"{tried.headers.dst} is one of this node's own addresses, so NodePorts are looked at"
     if (tried.table, target) in _FIXED and not service:
-        return f"{_every(rule)} on to {target}, {_FIXED[tried.table, target]}"
+        return f"{_every(tried.table, rule)} on to {target}, {_FIXED[tried.table, target]}"
     if target.startswith("KUBE-SEP-"):
         return _endpoint(rule, comment, tried.headers, onward)
     if rule.chain.startswith("KUBE-FW-"):
@@ -179,7 +182,9 @@ def _jump(tried: Tried) -> str:
     return f"its conditions hold, {onward}"
 
 
-def _every(rule: Rule) -> str:
+def _every(table: str, rule: Rule) -> str:
+    if table == "nat":
+        return "every connection's first packet goes"
     return "every new connection goes" if "--ctstate NEW" in rule.text else "every packet goes"
 
 
@@ -240,9 +245,16 @@ def _shown(headers: Headers) -> str:
     return f"[{headers.dst}]:{headers.dport}" if headers.family == 6 else f"{headers.dst}:{headers.dport}"
 
 
-def chain_sentence(chain: str, verdict: str, tried: int, passed_over: int, caller: str | None) -> str:
-    """Return the sentence of a chain that ended without a verdict of its own."""
+def chain_sentence(
+    chain: str, verdict: str, tried: int, passed_over: int, caller: str | None, nearest: str | None = None
+) -> str:
+    """Return the sentence of a chain that ended without a verdict of its own.
+
+    `nearest` is why the rule did not match that is for this very destination, if the chain has one.
+    """
     rules = _count(tried, passed_over)
+    if nearest:
+        rules += f", not even the one for this very destination, because {nearest}"
     if verdict.startswith("policy"):
         policy = verdict.removeprefix("policy ")
         what = "dropped, and nobody is told" if policy == "drop" else "goes on"

@@ -40,6 +40,12 @@ def key_of(headers: Headers, packet: bytes) -> Key:
     return common
 
 
+def is_error(headers: Headers) -> bool:
+    """Say whether it is an ICMP error, which quotes a packet; where the bytes are cut short the quotation lacks."""
+    errors = (3, 4, 5, 11, 12) if headers.proto == "icmp" else (1, 2, 3, 4)
+    return headers.icmp_type in errors
+
+
 def ends_of(headers: Headers) -> Ends:
     """Return the packet's ends, as it is written."""
     if headers.icmp_id is not None:

@@ -6,7 +6,8 @@ from kplab.model.journey import Hop
 from kplab.model.packet import Headers
 from kplab.trace.correlate import Packet
 from kplab.trace.events import ClientDone, Sent
-from kplab.trace.explain import what_is
+from kplab.trace.explain import a, what_is
+from kplab.trace.identity import is_error
 from kplab.trace.story import Story, flow_of
 
 
@@ -29,14 +30,15 @@ def _arrived(story: Story, packet: Packet, hops: list[Hop]) -> bool:
 def _answered(story: Story, answer: Packet) -> str:
     sender, last, first = story.recording.sender, answer.path.last, answer.path.first
     flow = flow_of(last)
-    if last.inner is not None:
-        who = f"{answer.path.origin} sent {what_is(last)} from {last.src}"
-        meaning = ": connect() fails with ECONNREFUSED" if _is_refusal(last) else ""
-        return f"{sender} was refused; {who}{meaning}."
+    if is_error(last):
+        said = f"{a(what_is(last))} from {last.src}, made by {answer.path.origin}"
+        if _is_refusal(last):
+            return f"{sender} was refused: it got {said}, and connect() fails with ECONNREFUSED."
+        return f"{sender} got no answer but {said}."
     if last.flags is not None and "R" in last.flags:
         return f"{sender} was refused: {answer.path.origin} answered with RST, seen as from {flow.src}."
     really = f", though {answer.path.origin} ({flow_of(first).src}) answered" if flow.src != flow_of(first).src else ""
-    return f"{sender} got a {what_is(last)} from {flow.src}{really}."
+    return f"{sender} got {a(what_is(last))} from {flow.src}{really}."
 
 
 def _is_refusal(headers: Headers) -> bool:

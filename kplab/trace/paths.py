@@ -86,6 +86,16 @@ class Path:
         last = self.steps[-1]
         return last.visits[-1].headers if isinstance(last, Life) else last.headers
 
+    @property
+    def quoted(self) -> Headers | None:
+        """For an ICMP error: the headers that it quotes, from whichever sighting has enough bytes."""
+        heads = [head for step in self.steps for head in _heads(step)]
+        return next((head.inner for head in heads if head.inner is not None), None)
+
+
+def _heads(step: Life | Crossing) -> list[Headers]:
+    return [visit.headers for visit in step.visits] if isinstance(step, Life) else [step.headers]
+
 
 def find_paths(topology: Topology, frames: Iterable[KernelEvent], lives: Iterable[Life]) -> list[Path]:
     """Return every packet's path, in the order in which they began."""

@@ -12,7 +12,7 @@ from kplab.trace.correlate import Packet, find_packets
 from kplab.trace.ct_changes import Passing, assign_changes
 from kplab.trace.entries import Entries, Entry, find_entries, flow_of_ends
 from kplab.trace.events import CtChange, KernelEvent, NftTrace
-from kplab.trace.identity import Ends, ends_of, turned
+from kplab.trace.identity import Ends, ends_of, is_error, turned
 from kplab.trace.lives import Life, Visit
 from kplab.trace.recording import NodeState, Recording
 
@@ -65,7 +65,11 @@ def _passings(packets: Iterable[Packet], entries: dict[str, Entries]) -> list[Pa
     for packet in packets:
         for life in packet.path.lives:
             belonging = _entry(entries.get(life.node), life)
-            if belonging is not None and life.hooks()[-1] in ("INPUT", "POSTROUTING"):
+            if (
+                belonging is not None
+                and not is_error(packet.path.first)
+                and life.hooks()[-1] in ("INPUT", "POSTROUTING")
+            ):
                 found.append(Passing(life.node, packet.number, belonging[0], belonging[1], packet.path.first))
     return found
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kplab.model.journey import Direction, Hop, Skip
+from kplab.model.packet import Headers
+from kplab.model.ruleset import AddressMatch
 from kplab.trace.events import LegacyTrace, NftTrace
 from kplab.trace.explain_rules import Tried, chain_sentence, rule_sentence, service_of
 from kplab.trace.lives import Life, Visit, messages_of
@@ -93,7 +95,8 @@ def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Ho
             )
         )
     else:
-        text = chain_sentence(segment.chain, segment.verdict, segment.tried, over, caller)
+        nearest = _nearest(segment, visit.headers)
+        text = chain_sentence(segment.chain, segment.verdict, segment.tried, over, caller, nearest)
     return Hop(
         n=0,
         node=place.life.node,
@@ -118,6 +121,18 @@ def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Ho
         events=(event.n,) if event else (),
         service=service_of(rule) if rule else None,
     )
+
+
+def _nearest(segment: Segment, headers: Headers) -> str | None:
+    """Return why a rule for this one destination address was passed over, if one was."""
+    whole = 32 if headers.family == 4 else 128
+    for skipped in segment.skipped:
+        for match in skipped.rule.matches:
+            if not isinstance(match, AddressMatch) or match.side != "destination" or match.inverted:
+                continue
+            if match.network.prefixlen == whole and str(match.network.network_address) == headers.dst:
+                return skipped.reason
+    return None
 
 
 def _told_without_rules(place: Place, visit: Visit, mark: int) -> Told:

@@ -16,7 +16,7 @@ from kplab.model.packet import Headers
 from kplab.trace import explain
 from kplab.trace.entries import ASSURED
 from kplab.trace.events import Hook
-from kplab.trace.lives import Visit
+from kplab.trace.lives import Visit, messages_of
 from kplab.trace.paths import Crossing
 from kplab.trace.routes import choose_route
 from kplab.trace.story import ct_at, flow_of
@@ -41,7 +41,7 @@ class LifeTeller:
         """Return the hops."""
         hooks = self.life.hooks()
         if hooks[0] == "OUTPUT":
-            self._route(self.life.visits[0].headers, "OUTPUT", again=False)
+            self._route(self.life.visits[0], again=False)
         for place, hook in enumerate(hooks):
             self._hook(hook)
             if self.ended:
@@ -153,47 +153,32 @@ class LifeTeller:
     def _between(self, hook: Hook, following: Hook | None) -> None:
         """Add what happens between two hooks, and after the last: the route, or an end that no rule made."""
         if hook == "PREROUTING":
-            last = self.life.at(following)[0].headers if following else self.life.at(hook)[-1].headers
-            self._route(last, following, again=False)
+            after = self.life.at(following)[0] if following else self.life.at(hook)[-1]
+            self._route(after, again=False)
             if following is None:
-                self._lost_in_routing(last)
+                self._lost_in_routing(after.headers)
         elif hook == "OUTPUT" and following:
-            first, now = self.life.visits[0].headers, self.life.at(following)[0].headers
-            if first.dst != now.dst:
-                self._route(now, following, again=True)
+            first, now = self.life.visits[0], self.life.at(following)[0]
+            if first.headers.dst != now.headers.dst:
+                self._route(now, again=True)
         if hook in ("FORWARD", "OUTPUT") and following is None:
             self.place.story.gaps.append(
                 f"{self.life.node} took the packet through {hook}, and nothing says what came then"
             )
 
-    def _route(self, headers: Headers, towards: Hook | None, *, again: bool) -> None:
+    def _route(self, seen: Visit, *, again: bool) -> None:
+        """Add the route chosen; `seen` is the first visit after the choice, whose interfaces show what came of it."""
         state = self.place.story.states.get(self.life.node)
-        oif = self.life.oif if towards != "INPUT" else None
-        local = towards == "INPUT" or oif == "lo"
+        headers, oif = seen.headers, messages_of(seen)[0].oif
+        local = seen.hook == "INPUT" or oif == "lo"
         route = choose_route(state.routes, headers.dst) if state and not local else None
         disagreement = None
-        if (
-            route is not None
-            and oif
-            and route.kind == "unicast"
-            and route.device != oif
-            and not again
-            and towards != "OUTPUT"
-        ):
-            disagreement = f"{self.life.node}: the routes lead out of {route.device}; the kernel chose {oif}."
+        if route is not None and oif is not None and route.kind == "unicast" and route.device != oif:
+            disagreement = f"{self.life.node}: its routes lead out of {route.device}; the kernel chose {oif}."
         flow = flow_of(headers, self.mark)
         text = explain.routed(headers.dst, route, oif, local=local, again=again)
-        self.hops.append(
-            self._make(
-                "route",
-                flow,
-                flow,
-                "rebuilt",
-                text,
-                interface=route.device if route else oif,
-                disagreement=disagreement,
-            )
-        )
+        device = route.device if route else oif
+        self.hops.append(self._make("route", flow, flow, "rebuilt", text, interface=device, disagreement=disagreement))
 
     def _lost_in_routing(self, headers: Headers) -> None:
         """End a packet that passed PREROUTING and was seen no more."""
@@ -204,13 +189,12 @@ class LifeTeller:
 
     def _conntrack(self, hook: Hook) -> None:
         """Add the entry's changes that this packet caused."""
-        status = 0
         for event, change in self.place.story.changes.get((self.life.node, self.place.number), []):
             if self.entry is None:
                 continue
-            earlier = [c.status for e, c in self.entry.changes if e is not event]
-            status = earlier[-1] if earlier else 0
-            assured = bool(change.status & ASSURED and not status & ASSURED)
+            place = next(i for i, (each, _) in enumerate(self.entry.changes) if each is event)
+            earlier = self.entry.changes[place - 1][1].status if place else 0
+            assured = bool(change.status & ASSURED and not earlier & ASSURED)
             if change.change == "new":
                 text = explain.confirmed(self.entry, hook, change.state)
             elif change.change == "destroy":

@@ -10,8 +10,9 @@ from kplab.model.journey import Flow, Hop, Kind
 from kplab.trace import explain
 from kplab.trace.correlate import Packet, sent_event
 from kplab.trace.events import KernelEvent, Sent, Served
+from kplab.trace.identity import is_error
 from kplab.trace.lives import Life
-from kplab.trace.paths import Crossing
+from kplab.trace.paths import Crossing, Path
 from kplab.trace.story import Story, flow_of
 from kplab.trace.tell_chain import Place
 from kplab.trace.tell_life import LifeTeller
@@ -30,6 +31,8 @@ class PacketTeller:
         steps = self.packet.path.steps
         for index, step in enumerate(steps):
             onward = steps[index + 1] if index + 1 < len(steps) else None
+            if isinstance(step, Life) and index and isinstance(steps[index - 1], Life):
+                hops.append(self._loopback(step))
             if isinstance(step, Crossing):
                 hops.append(self._link(step))
                 if not isinstance(onward, Life) and self._is_traced(step.end.namespace):
@@ -47,25 +50,26 @@ class PacketTeller:
         return any(state.lab_chains for state in self.story.recording.nodes if state.node == namespace)
 
     def _place(self, life: Life) -> Place:
-        quotes = self.packet.path.first.inner is not None
-        assumed = "related" if quotes else "new" if self.packet.number == 1 else "established"
+        assumed = "related" if is_error(self.packet.path.first) else "new" if self.packet.number == 1 else "established"
         return Place(self.story, life, self.packet.number, self.packet.direction, assumed)
 
     def _opening(self) -> Hop:
         path, first = self.packet.path, self.packet.path.first
         flow = flow_of(first)
         asked = self.story.asked
+        if is_error(first):
+            quoted = path.quoted
+            text = explain.complained(path.origin, first, flow, flow_of(quoted) if quoted else None)
+            return self._make(
+                "reply" if self.packet.direction == "reply" else "sent", path.origin, flow, text, _first_event(path)
+            )
         if self.packet.direction == "reply":
             text = explain.replied(path.origin, first, flow, asked)
-            return self._make("reply", path.origin, flow, text, self._first_event())
+            return self._make("reply", path.origin, flow, text, _first_event(path))
         event = sent_event(self.story.recording) if self.packet.number == 1 else None
         by_lab = event is not None and isinstance(event.what, Sent) and bool(event.what.packet)
         text = explain.sent(path.origin, first, flow, by_lab=by_lab)
-        return self._make("sent", path.origin, flow, text, event or self._first_event())
-
-    def _first_event(self) -> KernelEvent:
-        first = self.packet.path.steps[0]
-        return first.visits[0].events[0] if isinstance(first, Life) else first.events[0]
+        return self._make("sent", path.origin, flow, text, event or _first_event(path))
 
     def _link(self, step: Crossing) -> Hop:
         flow = flow_of(step.headers)
@@ -87,6 +91,12 @@ class PacketTeller:
             events=tuple(event.n for event in step.events),
         )
 
+    def _loopback(self, life: Life) -> Hop:
+        """The loopback interface carries it from POSTROUTING to PREROUTING of the same node."""
+        event = life.visits[0].events[0]
+        flow = flow_of(life.visits[0].headers)
+        return self._make("link", life.node, flow, explain.looped(life.node), event, interface="lo", peer=life.node)
+
     def _ending(self, hops: list[Hop]) -> list[Hop]:
         """Say what became of the packet where no rule ended it."""
         path = self.packet.path
@@ -103,7 +113,19 @@ class PacketTeller:
             return [self._delivered(node, flow)]
         if self._is_traced(node):
             return []
+        complaint = self._complaint(node)
+        if complaint is not None:
+            text = explain.given_up(node, path.last.dst, explain.what_is(complaint.path.first))
+            return [self._make("rejected", node, flow, text, _first_event(complaint.path))]
         return [self._make("dropped", node, flow, explain.nobodys(node, path.last.dst), None)]
+
+    def _complaint(self, node: str) -> Packet | None:
+        """Return the ICMP error that this namespace made of the packet, if it did."""
+        for other in self.story.packets:
+            later = other.number > self.packet.number and other.path.origin == node
+            if later and is_error(other.path.first) and other.direction != self.packet.direction:
+                return other
+        return None
 
     def _delivered(self, node: str, flow: Flow) -> Hop:
         asked = self.story.asked
@@ -153,3 +175,8 @@ class PacketTeller:
             text=text,
             **fields,
         )
+
+
+def _first_event(path: Path) -> KernelEvent:
+    first = path.steps[0]
+    return first.visits[0].events[0] if isinstance(first, Life) else first.events[0]
