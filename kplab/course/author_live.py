@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kplab.course.breakage import run_script
-from kplab.course.engine import LessonRun
+from kplab.course.engine import LessonRun, judge_repair
 from kplab.course.findings import Finding
 from kplab.course.grading import Verdict
 from kplab.course.lesson import Lesson, LessonStep, Repair, Script
@@ -86,8 +86,7 @@ def _try_sending(lesson: Lesson, step: LessonStep, session: Session, tell: Tell)
 
 def _try_repair(lesson: Lesson, step: LessonStep, repair: Repair, session: Session) -> Iterator[Finding]:
     """An untouched lab passes; the start fails; each wrong answer fails; the solution passes."""
-    run = _run_at(lesson, step)
-    yield _checked(step, run.check(session), True, "an untouched lab passes the checks")
+    yield _checked(step, judge_repair(repair, session), True, "an untouched lab passes the checks")
     run = _run_at(lesson, step)
     run.enter(session)
     yield _checked(step, run.check(session), False, f"the start fails ({repair.start.name})")

@@ -28,7 +28,7 @@ HELP = """\
   check              judge what you mended
   shell [WHERE]      a shell in the lab, on the step's node unless you say where; exit leaves it
   shell WHERE CMD    one command there
-  reset              begin this step anew
+  reset              begin this step anew; reset all: the whole lesson
   next, back, again  the next step, the one before, this one's text again
   steps              all steps, and which are passed
   quit               leave; your progress is kept"""
@@ -203,10 +203,15 @@ class Dialogue:
         if done.status != 0:
             self._say(f"(ended with status {done.status})")
 
-    def _reset(self, _: str) -> None:
-        self.run.reset(self.session)
-        self._explained.discard(self.run.step.id)
-        self._say("The step begins anew.")
+    def _reset(self, what: str) -> None:
+        if what == "all":
+            self.run.restart(self.session)
+            self._explained.clear()
+            self._say("The lesson begins anew; its progress is forgotten.")
+        else:
+            self.run.reset(self.session)
+            self._explained.discard(self.run.step.id)
+            self._say("The step begins anew.")
         self._again("")
 
     def _next(self, _: str) -> None:
@@ -227,6 +232,8 @@ class Dialogue:
 
     def _again(self, _: str) -> None:
         self._say(*step_lines(self.run))
+        if self.run.state.passed:
+            self._say("", *prose(self.run.step.explanation))
 
     def _steps(self, _: str) -> None:
         for n, (step, state) in enumerate(zip(self.run.lesson.steps, self.run.states, strict=True), 1):

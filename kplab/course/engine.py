@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from kplab.course.breakage import Breakage
 from kplab.course.checks import examine
 from kplab.course.grading import Verdict, grade_prediction, grade_sending, off_topic
-from kplab.course.lesson import Lesson, LessonStep
+from kplab.course.lesson import Lesson, LessonStep, Repair
 from kplab.course.progress import ProgressStore, StepProgress
 from kplab.errors import UnknownNameError
 from kplab.model.journey import Journey
 from kplab.session.base import Session
 
-__all__ = ["LessonRun", "StepState", "Verdict"]
+__all__ = ["LessonRun", "StepState", "Verdict", "judge_repair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,13 @@ class StepState:
     """Graded packets and checks."""
     gathered: tuple[str, ...] = ()
     """Different values met so far, where a step asks for several."""
+
+
+def judge_repair(repair: Repair, session: Session) -> Verdict:
+    """Carry out all of a repair's checks in the lab as it is now."""
+    findings = [examine(check, session) for check in repair.checks]
+    missed = tuple(text for found in findings for text in found.missed)
+    return Verdict(not missed, tuple(text for found in findings for text in found.lines), missed)
 
 
 class LessonRun:
@@ -136,10 +143,7 @@ class LessonRun:
         if repair is None:
             return Verdict(self.state.passed, ("This step has nothing to check: it is judged by what you send.",))
         self.enter(session)
-        findings = [examine(check, session) for check in repair.checks]
-        missed = tuple(text for found in findings for text in found.missed)
-        lines = tuple(text for found in findings for text in found.lines)
-        verdict = Verdict(not missed, lines, missed)
+        verdict = judge_repair(repair, session)
         self._judged(verdict, self.state.gathered)
         if verdict.passed:
             self._breakage.mended()
@@ -156,6 +160,16 @@ class LessonRun:
     def reset(self, session: Session | None) -> None:
         """Begin the step anew; with a live session, a repair step's node is put back and broken again."""
         self._put(StepState())
+        if session is not None and session.live:
+            self._breakage.undo(session)
+            self.enter(session)
+
+    def restart(self, session: Session | None) -> None:
+        """Begin the whole lesson anew, and forget its progress."""
+        self._states = [StepState() for _ in self.lesson.steps]
+        self.index = 0
+        if self._store is not None:
+            self._store.reset(self.lesson.id)
         if session is not None and session.live:
             self._breakage.undo(session)
             self.enter(session)

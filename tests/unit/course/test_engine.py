@@ -202,3 +202,15 @@ def test_reset_begins_the_step_anew(lesson: Lesson, journey: Journey, tmp_path: 
     run.reset(None)
     assert not run.state.passed
     assert not LessonRun(lesson, ProgressStore(tmp_path), lambda: 2000.0).states[0].passed
+
+
+def test_restart_forgets_the_lesson(lesson: Lesson, journey: Journey, tmp_path: Path) -> None:
+    """The first step again, nothing passed, and nothing in the file."""
+    run = LessonRun(lesson, ProgressStore(tmp_path), lambda: 1000.0)
+    run.predict("prerouting")
+    run.saw(journey)
+    run.advance()
+    run.restart(None)
+    assert run.index == 0
+    assert not any(state.passed for state in run.states)
+    assert ProgressStore(tmp_path).read(lesson.id).steps == {}
