@@ -32,7 +32,7 @@ def parse_iptables_save(
     ours = "ip" if family == 4 else "ip6"
     numbers = {(h.table, h.chain): h.handles for h in handles if h.family == ours}
     reader = _Reader(numbers)
-    for at, line in enumerate(text.split("\n"), 1):
+    for at, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         reader.line(at, line)
     return Ruleset(family=family, backend=backend, tables=reader.finish())
 

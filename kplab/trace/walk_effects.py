@@ -40,11 +40,14 @@ def is_exact(target: Target, chains: dict[str, Chain]) -> bool:
 
 def apply(target: Target, probe: Probe) -> Probe:
     """Return the packet after a matched rule: only MARK and CONNMARK change what later rules may ask."""
-    if target.name == "MARK":
+    if target.name not in ("MARK", "CONNMARK"):
+        return probe
+    try:
+        if target.name == "CONNMARK":
+            return _connmark(target, probe)
         return replace(probe, mark=_set(target, probe.mark)) if probe.mark_known else _marked_anew(target, probe)
-    if target.name == "CONNMARK":
-        return _connmark(target, probe)
-    return probe
+    except ValueError:  # a number that we cannot read, in rules that no kernel printed
+        return replace(probe, mark_known=False, ct_mark=None)
 
 
 def _marked_anew(target: Target, probe: Probe) -> Probe:
@@ -56,7 +59,7 @@ def _marked_anew(target: Target, probe: Probe) -> Probe:
 
 def _number(target: Target, option: str) -> tuple[int, int]:
     """Read an option "0x4000/0x4000"; without a mask, all bits."""
-    value, slash, mask = (target.option(option) or "0").partition("/")
+    value, slash, mask = (target.option(option) or "").partition("/")
     return int(value, 0), int(mask, 0) if slash else _ALL
 
 

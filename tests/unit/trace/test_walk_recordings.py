@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -47,7 +48,7 @@ def walks_of(recording: Recording) -> Iterator[tuple[Visit, Ruleset, Probe, list
                 if isinstance(what, NftTrace) and what.ct_state
             ]
             for visit in life.visits:
-                if visit.lab:
+                if visit.lab or visit.family not in ("ip", "ip6"):
                     continue
                 ruleset = rulesets[visit.headers.family]
                 messages = messages_of(visit)
@@ -75,18 +76,21 @@ def test_a_recorded_trace_and_the_model_agree(path: Path) -> None:
         assert not found.disagreements, (visit.table, visit.chain, [d.text for d in found.disagreements])
         assert found.verdict is not None
         count += 1
-    assert count >= 8
+    assert count >= 3
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 def test_a_recording_with_one_number_forged_is_caught(path: Path) -> None:
-    """In nat PREROUTING of the first packet, claiming another rule of KUBE-SERVICES is noticed."""
+    """Claim another rule of the same chain for any one hit, wherever nothing is drawn: the walk notices."""
     recording = msgspec.json.decode(path.read_bytes(), type=Recording)
+    forged = 0
     for visit, ruleset, probe, hits, _ in walks_of(recording):
-        at = next((n for n, hit in enumerate(hits) if hit.chain == "KUBE-SERVICES" and hit.number == 1), None)
-        if visit.table != "nat" or at is None:
-            continue
-        forged = [*hits[:at], Hit("KUBE-SERVICES", 2, "rule", "jump KUBE-NODEPORTS"), *hits[at + 1 :]]
-        assert len(walk(ruleset, "nat", visit.chain, probe, forged).disagreements) >= 2
-        return
-    pytest.fail("no packet of the recording met KUBE-SERVICES")
+        chains = ruleset.tables[visit.table].chains
+        for at, hit in enumerate(hits):
+            rules = chains[hit.chain].rules
+            if hit.number is None or not 1 <= hit.number <= len(rules) or len(rules) < 2 or "-SVC-" in hit.chain:
+                continue
+            lie = [*hits[:at], replace(hit, number=hit.number % len(rules) + 1), *hits[at + 1 :]]
+            assert walk(ruleset, visit.table, visit.chain, probe, lie).disagreements, (visit.chain, hit)
+            forged += 1
+    assert forged >= 1
