@@ -138,11 +138,13 @@ class Dialogue:
         journey = self._tell(self.session.send(spec, sender))
         self._last = journey
         self._say(*journey_lines(journey))
-        step_passed = self.run.state.passed
+        attempts = self.run.state.attempts
         verdict = self.run.saw(journey)
-        if self.run.step.kind in {"predict", "send"} and not step_passed:
+        if self.run.state.attempts > attempts:
             self._say("", *verdict_lines(verdict))
             self._explain()
+        else:
+            self._say(*verdict.missed)
 
     def _usual_sender(self) -> str:
         preset = self.run.step.preset or next(iter(self.run.lesson.presets), None)

@@ -123,7 +123,7 @@ class LessonRun:
         if state.passed or step.kind in {"read", "repair"}:
             return Verdict(state.passed, (journey.outcome,))
         if step.kind == "predict" and state.prediction is None:
-            return Verdict(False, (journey.outcome,), ("predict first: answer the question, then send",))
+            return Verdict(False, (journey.outcome,), ("not graded: answer the question first, then send.",))
         strays = off_topic(step.grade.about, journey)
         if strays:
             return Verdict(False, (journey.outcome,), strays)

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 from kplab.course.hop_fields import FIELDS, FieldValue, read_field
 from kplab.model.journey import Hop, Journey
@@ -159,9 +160,16 @@ class _Search:
         rest = [hop for hop in self.hops if hop.n > after]
         if not rest:
             return text + " The story ends before it."
-        closest = min(rest, key=lambda hop: (len(_misfits(wanted, hop, dict(self.best_aliases))), hop.n))
-        misfits = _misfits(wanted, closest, dict(self.best_aliases))
-        return f"{text} Closest is hop {closest.n} ({closest.kind}): {'; '.join(misfits)}."
+        _, _, number, closest = min(map(partial(self._distance, wanted), rest), key=lambda found: found[:3])
+        return f"{text} Closest is hop {number} ({closest.kind}): {'; '.join(self._misfits(wanted, closest))}."
+
+    def _distance(self, wanted: HopPattern, hop: Hop) -> tuple[int, bool, int, Hop]:
+        """Return what orders hops by likeness: how many fields do not fit, whether the kind does not, its number."""
+        wrong = self._misfits(wanted, hop)
+        return len(wrong), any(text.startswith("kind ") for text in wrong), hop.n, hop
+
+    def _misfits(self, wanted: HopPattern, hop: Hop) -> list[str]:
+        return _misfits(wanted, hop, dict(self.best_aliases))
 
 
 def _fits(wanted: HopPattern, hop: Hop, aliases: dict[str, FieldValue]) -> bool:
