@@ -3,18 +3,17 @@
 Run from the project's folder:
 
     for backend in nft legacy; do
-      unshare -Urnmpf --mount-proc PYTHON -m tests.kernel.capture.record $backend
+      unshare -Urnmpf --mount-proc PYTHON -m tests.kernel.capture.record $backend [NAME…]
     done
 
-Each is one SYN of the client on node-a to the Service demo/web of the golden scenario clusterip-3ep, and what came of
-it: `same-node` went to an endpoint on node-a, `other-node` to node-b, `refused` was sent after the endpoint's server
-was gone, `client` is a whole exchange by a real client.
+What each holds is said by its case below; all go through the rules of a golden dump, on both nodes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from tests.kernel.capture.world import (
     ROOT,
     TOPOLOGY,
     VIP,
+    VIP6,
     World,
     load_rules,
     raw_sender,
@@ -44,8 +44,8 @@ from tests.kernel.capture.world import (
     watch_all,
 )  # fmt: skip
 
-SCENARIO = "clusterip-3ep"
 TARGET = ROOT / "tests" / "data" / "recordings"
+NODES = ("node-a", "node-b")
 
 
 def facts(backend: Backend) -> Facts:
@@ -92,97 +92,210 @@ def conntrack() -> tuple[str, ...]:
 class Recorder:
     """A world with rules, watched, that is asked one question after the other."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, golden: str, sender: str) -> None:
         self.backend = backend
+        self.golden = golden
+        self.sender = sender
         self.world = World()
         self.world.build()
-        load_rules(self.world, backend, SCENARIO)
-        with self.world.enter("client"):
-            # The client's kernel knows nothing of a hand-made SYN, and would answer the SYN-ACK with RST.
-            run("nft", "-f", "-", stdin="table inet quiet { chain output { type filter hook output priority 0; "
-                "tcp sport 40000-40999 tcp flags rst drop; }; }")  # fmt: skip
+        load_rules(self.world, backend, golden)
+        if sender not in NODES:
+            self._keep_quiet()
         self.servers = {pod: serve(self.world, pod) for pod in ("web-1", "web-2", "web-3")}
         self.watch: Watch = watch_all(self.world, backend)
 
-    def record(self, name: str, spec: SendSpec, act: Callable[[Watch], list[KernelEvent]], note: str) -> Recording:
+    def _keep_quiet(self) -> None:
+        """Drop RSTs: the sender's kernel knows nothing of a hand-made SYN, and would answer the SYN-ACK with one."""
+        with self.world.enter(self.sender):
+            run("nft", "-f", "-", stdin="table inet quiet { chain output { type filter hook output priority 0; "
+                "tcp sport 40000-40999 tcp flags rst drop; }; }")  # fmt: skip
+
+    def record(self, name: str, spec: SendSpec, act: Act, note: str) -> Recording:
         """Ask one question, and write down everything."""
-        for node in ("node-a", "node-b"):
+        for node in NODES:
             with self.world.enter(node):
                 run("conntrack", "-F")
         settle(self.watch, 1.0, 10.0)
-        states = [node_state(self.world, node, self.backend) for node in ("node-a", "node-b")]
+        states = [node_state(self.world, node, self.backend) for node in NODES]
         self.watch.begin()
-        events = [*act(self.watch), *settle(self.watch, 0.3)]
+        events = [*act(self), *settle(self.watch, 0.3)]
+        self.watch.rest()
         finished = []
         for state in states:
             with self.world.enter(state.node):
                 finished.append(msgspec.structs.replace(state, conntrack_after=conntrack()))
         recording = Recording(
-            facts(self.backend), TOPOLOGY, spec, "client", tuple(finished), tuple(events),
-            manifest=(GOLDEN / SCENARIO / "manifest.yaml").read_text(), note=note,
+            facts(self.backend), TOPOLOGY, spec, self.sender, tuple(finished), tuple(events),
+            manifest=(GOLDEN / self.golden / "manifest.yaml").read_text(), note=note,
         )  # fmt: skip
         TARGET.mkdir(parents=True, exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(recording), indent=1)
         (TARGET / f"{name}-{self.backend}.json").write_bytes(text + b"\n")
         return recording
 
-    def send(self, port: int) -> Callable[[Watch], list[KernelEvent]]:
-        """Return an act that sends one SYN."""
-        packet = syn("10.244.1.5", VIP, port, 80)
+    def own_address(self) -> str:
+        """Return the sender's first IPv4 address."""
+        space = TOPOLOGY.namespace(self.sender)
+        assert space is not None
+        return space.addresses()[0]
 
-        def act(watch: Watch) -> list[KernelEvent]:
-            sent = watch.note("client", Sent(packet=packet))
-            raw_sender(self.world, "client").sendto(packet, (VIP, 0))
-            return [sent]
 
-        return act
+Act = Callable[[Recorder], list[KernelEvent]]
 
-    def fetch(self, watch: Watch) -> list[KernelEvent]:
-        """Connect for real, exchange a line each way, and close."""
-        sent = watch.note("client", Sent(note="tcp 10.96.0.20:80"))
-        with self.world.enter("client"):
-            client = socket.create_connection((VIP, 80), 2.0)
+
+def hand_over(packet: bytes, target: str) -> Act:
+    """Return an act that sends one packet that we made."""
+
+    def act(recorder: Recorder) -> list[KernelEvent]:
+        sent = recorder.watch.note(recorder.sender, Sent(packet=packet))
+        raw_sender(recorder.world, recorder.sender).sendto(packet, (target, 0))
+        return [sent]
+
+    return act
+
+
+def connect(target: str, port: int) -> Act:
+    """Return an act that connects for real, sends a line each way, and closes."""
+
+    def act(recorder: Recorder) -> list[KernelEvent]:
+        watch, name = recorder.watch, f"{f'[{target}]' if ':' in target else target}:{port}"
+        sent = watch.note(recorder.sender, Sent(note=f"tcp {name}"))
+        with recorder.world.enter(recorder.sender):
+            client = socket.create_connection((target, port), 2.0)
         local = "{}:{}".format(*client.getsockname())
         client.sendall(b"hello from kplab\n")
-        for server in self.servers.values():
-            server.settimeout(0.2)
-            try:
-                peer, _ = server.accept()
-            except TimeoutError:
-                continue
-            peer.sendall(peer.recv(100))
-            answer = client.recv(100)
-            client.close()
-            peer.close()
-        done = ClientDone(("tcp", f"{VIP}:80"), 0, answer.decode(), "", local)
-        return [sent, *watch.drain(), watch.note("client", done)]
+        ready = select.select(list(recorder.servers.values()), [], [], 2.0)[0]
+        peer, _ = ready[0].accept()
+        peer.sendall(peer.recv(100))
+        answer = client.recv(100)
+        client.close()
+        peer.close()
+        done = ClientDone(("tcp", name), 0, answer.decode(), "", local)
+        return [sent, *watch.drain(), watch.note(recorder.sender, done)]
+
+    return act
 
 
-def main(backend: Backend) -> None:
-    """Make all recordings of one back-end."""
-    recorder = Recorder(backend)
-    wanted = {"same-node", "other-node"}
-    port = 40000
-    while wanted:
-        port += 1
+def echo(recorder: Recorder) -> list[KernelEvent]:
+    """Send a datagram to the Service demo/dns, and have the pod send it back."""
+    watch, servers = recorder.watch, []
+    for pod in ("web-1", "web-2"):
+        with recorder.world.enter(pod):
+            server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            server.bind(("", 5353))
+            servers.append(server)
+    sent = watch.note(recorder.sender, Sent(note="udp 10.96.0.10:53"))
+    with recorder.world.enter(recorder.sender):
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.connect(("10.96.0.10", 53))
+    client.settimeout(2.0)
+    client.send(b"hello from kplab\n")
+    heard = select.select(servers, [], [], 2.0)[0][0]
+    heard.sendto(*heard.recvfrom(100))
+    answer = client.recv(100).decode()
+    done = ClientDone(("udp", "10.96.0.10:53"), 0, answer, "", "{}:{}".format(*client.getsockname()))
+    return [sent, *watch.drain(), watch.note(recorder.sender, done)]
+
+
+def until(recorder: Recorder, name: str, endpoint: str, note: str) -> None:
+    """Send SYNs to the Service, each from another port, until one went to that endpoint: chance decides."""
+    final = TARGET / f"{name}-{recorder.backend}.json"
+    for port in range(40001, 40100):
         spec = parse_expression(f'IP(dst="{VIP}")/TCP(sport={port}, dport=80, flags="S")')
-        recording = recorder.record("attempt", spec, recorder.send(port), "")
-        where = (
-            "other-node"
-            if any("src=10.244.2.10" in line for line in recording.nodes[0].conntrack_after)
-            else "same-node"
-        )
-        attempt = TARGET / f"attempt-{backend}.json"
-        if where in wanted:
-            attempt.rename(TARGET / f"{where}-{backend}.json")
-            wanted.discard(where)
-        attempt.unlink(missing_ok=True)
-    recorder.record("client", ClientSpec("tcp", f"{VIP}:80"), recorder.fetch, "a real client's whole exchange")
+        packet = syn(recorder.own_address(), VIP, port, 80)
+        recording = recorder.record(name, spec, hand_over(packet, VIP), note)
+        if any(f" src={endpoint} " in line.split(f"dst={VIP}")[-1] for line in recording.nodes[0].conntrack_after):
+            return
+    final.unlink()
+    raise SystemExit(f"no SYN went to {endpoint}")
+
+
+def same_node(backend: Backend) -> None:
+    """A SYN whose endpoint is on the client's own node."""
+    until(Recorder(backend, "clusterip-3ep", "client"), "same-node", "10.244.1.10", "")
+
+
+def other_node(backend: Backend) -> None:
+    """A SYN whose endpoint is on the other node."""
+    until(Recorder(backend, "clusterip-3ep", "client"), "other-node", "10.244.2.10", "")
+
+
+def hairpin(backend: Backend) -> None:
+    """A SYN of a pod that comes back to itself: marked, and masqueraded."""
+    until(Recorder(backend, "clusterip-3ep", "web-1"), "hairpin", "10.244.1.10", "the endpoint is the sender")
+
+
+def client(backend: Backend) -> None:
+    """A whole connection."""
+    spec = ClientSpec("tcp", f"{VIP}:80")
+    Recorder(backend, "clusterip-3ep", "client").record(
+        "client", spec, connect(VIP, 80), "a real client's whole exchange"
+    )
+
+
+def refused(backend: Backend) -> None:
+    """A SYN to an endpoint whose server does not listen."""
+    recorder = Recorder(backend, "clusterip-3ep", "client")
     for server in recorder.servers.values():
         server.close()
     spec = parse_expression(f'IP(dst="{VIP}")/TCP(sport=40900, dport=80, flags="S")')
-    recorder.record("refused", spec, recorder.send(40900), "the endpoint's server does not listen: RST")
+    act = hand_over(syn(recorder.own_address(), VIP, 40900, 80), VIP)
+    recorder.record("refused", spec, act, "the endpoint's server does not listen: RST")
+
+
+def rejected(backend: Backend) -> None:
+    """A SYN to a Service without endpoints."""
+    recorder = Recorder(backend, "no-endpoints", "client")
+    spec = parse_expression(f'IP(dst="{VIP}")/TCP(sport=40901, dport=80, flags="S")')
+    act = hand_over(syn(recorder.own_address(), VIP, 40901, 80), VIP)
+    recorder.record("rejected", spec, act, "no endpoints: REJECT, ICMP port unreachable")
+
+
+def own_process(backend: Backend) -> None:
+    """A connection from a node's own process: OUTPUT, and masqueraded."""
+    spec = ClientSpec("tcp", f"{VIP}:80")
+    recorder = Recorder(backend, "clusterip-3ep", "node-a")
+    recorder.record("own-process", spec, connect(VIP, 80), "from the node itself")
+
+
+def node_port(backend: Backend) -> None:
+    """A connection from another machine (node-b's own process) to a NodePort of node-a: masqueraded."""
+    spec = ClientSpec("tcp", "192.168.50.10:30080")
+    recorder = Recorder(backend, "nodeport", "node-b")
+    recorder.record("node-port", spec, connect("192.168.50.10", 30080), "from outside of the pods' network")
+
+
+def ipv6(backend: Backend) -> None:
+    """A whole connection over IPv6."""
+    spec = ClientSpec("tcp", f"[{VIP6}]:80")
+    Recorder(backend, "dualstack", "client").record("ipv6", spec, connect(VIP6, 80), "over IPv6")
+
+
+def udp_echo(backend: Backend) -> None:
+    """A datagram and its answer."""
+    spec = ClientSpec("udp", "10.96.0.10:53")
+    Recorder(backend, "udp", "client").record("udp", spec, echo, "a datagram and its answer")
+
+
+CASES: dict[str, Callable[[Backend], None]] = {
+    "same-node": same_node,
+    "other-node": other_node,
+    "hairpin": hairpin,
+    "client": client,
+    "refused": refused,
+    "rejected": rejected,
+    "own-process": own_process,
+    "node-port": node_port,
+    "ipv6": ipv6,
+    "udp": udp_echo,
+}
+
+
+def main(backend: Backend, names: list[str]) -> None:
+    """Make the recordings that are named, or all."""
+    for name in names or CASES:
+        CASES[name](backend)
 
 
 if __name__ == "__main__":
-    main("legacy" if sys.argv[1:] == ["legacy"] else "nft")
+    main("legacy" if sys.argv[1] == "legacy" else "nft", sys.argv[2:])
