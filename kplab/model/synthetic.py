@@ -5,7 +5,7 @@ Two nodes; every Service is a ClusterIP one with a slice of its own, its pods on
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from kplab.model.cluster import Cluster, Endpoint, EndpointPort, EndpointSlice, Node, Service, ServicePort
 
@@ -13,9 +13,12 @@ NAMESPACE = "load"
 NODES = ("node-a", "node-b")
 MOST_SERVICES = 60_000
 """As many as 10.96.0.0/16 has room for, with some to spare."""
+MOST_PODS_OF_A_NODE = 32_000
+"""As many as a node's half of 10.244.0.0/16 has room for, with some to spare."""
 
 _SERVICE_BASE = int(IPv4Address("10.96.1.0"))
-_POD_BASE = int(IPv4Address("10.244.1.0"))
+_POD_NETWORKS = (IPv4Network("10.244.0.0/17"), IPv4Network("10.244.128.0/17"))
+_FIRST_POD = 256
 
 _NODE_YAML = """\
 apiVersion: v1
@@ -78,7 +81,7 @@ _ENDPOINT_YAML = """\
 
 def large_cluster(services: int, endpoints: int) -> Cluster:
     """Return a cluster of `services` Services with `endpoints` endpoints each; raises ValueError when too many."""
-    _check(services)
+    _check(services, endpoints)
     return Cluster(
         services=tuple(_service(i) for i in range(services)),
         endpoint_slices=tuple(_slice(i, endpoints) for i in range(services)),
@@ -89,7 +92,7 @@ def large_cluster(services: int, endpoints: int) -> Cluster:
 
 def large_manifest(services: int, endpoints: int) -> str:
     """Return the same cluster as YAML text: `parse_cluster` makes `large_cluster(services, endpoints)` of it."""
-    _check(services)
+    _check(services, endpoints)
     nodes = [_node(i, name) for i, name in enumerate(NODES)]
     parts = [_NODE_YAML.format(name=n.name, pod_cidr=n.pod_cidrs[0], ip=n.internal_ips[0]) for n in nodes]
     for i in range(services):
@@ -99,9 +102,15 @@ def large_manifest(services: int, endpoints: int) -> str:
     return "---\n".join(parts)
 
 
-def _check(services: int) -> None:
+def _check(services: int, endpoints: int) -> None:
     if services > MOST_SERVICES:
         raise ValueError(f"{services} Services are more than {MOST_SERVICES}")
+    if services * _pods_of_a_node(endpoints) > MOST_PODS_OF_A_NODE:
+        raise ValueError(f"{services} x {endpoints} endpoints are more than {MOST_PODS_OF_A_NODE} on a node")
+
+
+def _pods_of_a_node(endpoints: int) -> int:
+    return -(-endpoints // len(NODES))
 
 
 def _name(i: int) -> str:
@@ -113,8 +122,10 @@ def _cluster_ip(i: int) -> str:
 
 
 def _pods(i: int, endpoints: int) -> list[tuple[str, str]]:
-    first = _POD_BASE + i * endpoints
-    return [(str(IPv4Address(first + k)), NODES[k % len(NODES)]) for k in range(endpoints)]
+    """Each node's pods lie in its own pod CIDR, so that one route leads to all of them."""
+    first = _FIRST_POD + i * _pods_of_a_node(endpoints)
+    places = [divmod(k, len(NODES)) for k in range(endpoints)]
+    return [(str(_POD_NETWORKS[node][first + nth]), NODES[node]) for nth, node in places]
 
 
 def _service(i: int) -> Service:
@@ -147,6 +158,6 @@ def _node(i: int, name: str) -> Node:
     return Node(
         name=name,
         internal_ips=(f"192.168.50.{10 + i}",),
-        pod_cidrs=(f"10.{244 + i}.0.0/16",),
+        pod_cidrs=(str(_POD_NETWORKS[i]),),
         labels=(("kubernetes.io/hostname", name),),
     )
