@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kplab.errors import ManifestError
-from kplab.model.cluster import Cluster
+from kplab.model.cluster import Cluster, Family
 from kplab.model.loader import Memo, parse_cluster
 from kplab.modes.facts import NodeFacts
 from kplab.modes.nodeports import node_port_addresses
@@ -16,7 +16,7 @@ from kplab.proxy.conntrack import forget_stale_flows
 from kplab.proxy.facts import local_addresses, needs_addresses, read_facts
 from kplab.proxy.loop import Clock, Observer, Parts
 from kplab.proxy.options import Options
-from kplab.proxy.proxier import Proxier, SyncOutcome
+from kplab.proxy.proxier import Proxier
 from kplab.proxy.report import Reporter
 from kplab.proxy.sysctls import set_sysctls, wanted_sysctls
 from kplab.proxy.tools import Tools
@@ -78,9 +78,5 @@ def _parser(file: str) -> Callable[[str], Cluster]:
     return lambda text: parse_cluster(text, file, memo)
 
 
-def _forgetter(tools: Tools, node: str) -> Callable[[Cluster, SyncOutcome], None]:
-    return lambda cluster, outcome: _forget(tools, cluster, outcome, node)
-
-
-def _forget(tools: Tools, cluster: Cluster, outcome: SyncOutcome, node: str) -> None:
-    forget_stale_flows(tools.runner, cluster, outcome.family, node)
+def _forgetter(tools: Tools, node: str) -> Callable[[Cluster, Family], int]:
+    return lambda cluster, family: forget_stale_flows(tools.runner, cluster, family, node)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kplab.errors import KplabError, ManifestError
-from kplab.model.cluster import Cluster
+from kplab.model.cluster import Cluster, Family
 from kplab.proxy.canary import Canary
 from kplab.proxy.proxier import Proxier, SyncOutcome
 from kplab.proxy.report import Reporter
@@ -24,8 +24,16 @@ class Observer(Protocol):
         """A new manifest holds."""
         ...
 
+    def queued(self, family: Family) -> None:
+        """A change waits to be synced."""
+        ...
+
     def synced(self, outcome: SyncOutcome) -> None:
         """A family was synced, or failed to."""
+        ...
+
+    def forgot(self, family: Family, flows: int) -> None:
+        """Stale UDP flows were deleted."""
         ...
 
 
@@ -39,7 +47,8 @@ class Parts:
     canaries: Sequence[Canary]
     """One for each proxier, in the same order."""
     reporter: Reporter
-    forget_flows: Callable[[Cluster, SyncOutcome], None]
+    forget_flows: Callable[[Cluster, Family], int]
+    """Delete stale UDP flows, and tell how many there were."""
     clock: Clock
     observers: Sequence[Observer] = ()
 
@@ -121,7 +130,9 @@ class Loop:
             observer.observed(cluster)
         now = self._parts.clock()
         for proxier in self._parts.proxiers:
-            proxier.observe(cluster, now)
+            if proxier.observe(cluster, now):
+                for observer in self._parts.observers:
+                    observer.queued(proxier.family)
 
     def _sync_due(self) -> list[SyncOutcome]:
         parts = self._parts
@@ -147,10 +158,13 @@ class Loop:
         if self._cluster is None:
             return
         try:
-            self._parts.forget_flows(self._cluster, outcome)
+            flows = self._parts.forget_flows(self._cluster, outcome.family)
         except KplabError as error:
             # The rules are right; kube-proxy, too, only logs this.
             self._parts.reporter.problem(str(error))
+            return
+        for observer in self._parts.observers:
+            observer.forgot(outcome.family, flows)
 
     def _timeout(self) -> float:
         """Milliseconds until something is due by itself."""

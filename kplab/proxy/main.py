@@ -18,6 +18,8 @@ from kplab.proxy.cleanup import clean_up
 from kplab.proxy.guard import refuse_host_namespace
 from kplab.proxy.loop import Loop
 from kplab.proxy.options import Options, parse_options
+from kplab.proxy.report import Reporter
+from kplab.proxy.status import Status
 from kplab.proxy.tools import Tools, choose_backend
 
 FAMILIES: tuple[Family, ...] = (4, 6)
@@ -53,13 +55,23 @@ def run(options: Options, runner: Runner) -> int:
     # long as making them. It waits until there is nothing to do.
     gc.disable()
     with _stop_signals() as stop_fd:
-        parts = assemble(options, families, time.monotonic)
+        status = Status(options.config.iptables.sync_period, time.time)
+        parts = assemble(options, families, time.monotonic, [status])
         loop = Loop(parts)
         failed = any(outcome.error for outcome in loop.first())
         if options.once:
             return EXIT_FAILED if failed else 0
+        serve(options, status, parts.reporter)
         loop.run(stop_fd, at_rest=gc.collect)
     return 0
+
+
+def serve(options: Options, status: Status, reporter: Reporter) -> None:
+    """Start the servers; imported here, after the first sync, for that is what others wait for."""
+    from kplab.proxy.serve import Servers
+
+    servers = Servers(options.node, status, reporter.problem)
+    servers.start(options.config.healthz_bind_address, options.config.metrics_bind_address)
 
 
 @contextmanager

@@ -34,6 +34,8 @@ class SyncOutcome:
     error: KplabError | None
     forget_flows: bool = False
     """A UDP Service or its endpoints changed, so conntrack should be cleaned."""
+    order: Order | None = None
+    """What was written; None where it could not be."""
 
 
 class Proxier:
@@ -94,18 +96,19 @@ class Proxier:
         cluster = self._cluster or Cluster()
         full = self._need_full or started - self._last_full > FULL_SYNC_PERIOD
         error: KplabError | None = None
+        order: Order | None = None
         try:
             order = self._order(cluster, started, full=full)
             self._applier.apply(order)
         except KplabError as refused:
-            error, self._need_full = refused, True
+            error, order, self._need_full = refused, None, True
         else:
             self._succeeded(order, started)
         forget, self._udp = (self._udp, False) if error is None else (False, self._udp)
         self.waiting = False
         ended = clock()
         self.schedule.finished(ended, succeeded=error is None)
-        return SyncOutcome(self.family, "full" if full else "partial", ended - started, error, forget)
+        return SyncOutcome(self.family, "full" if full else "partial", ended - started, error, forget, order)
 
     def _ask(self, now: float) -> None:
         self.waiting = True

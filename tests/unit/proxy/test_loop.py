@@ -13,7 +13,7 @@ import pytest
 
 from kplab.errors import ApplyError
 from kplab.lab.run import ScriptedRunner
-from kplab.model.cluster import Family
+from kplab.model.cluster import Cluster, Family
 from kplab.model.loader import parse_cluster
 from kplab.model.proxy_config import IptablesConfig, ProxyConfig
 from kplab.modes.facts import NodeFacts
@@ -67,10 +67,15 @@ class Scene:
                 # A first look comes after 30 s: no test here lets that much time pass at once.
                 canaries=[Canary(Tools(ScriptedRunner(), "nft", f), 1e9, creates=False) for f in families],
                 reporter=Reporter(writer, 0),
-                forget_flows=lambda cluster, outcome: self.forgotten.append(outcome.family),
+                forget_flows=self.forget,
                 clock=lambda: self.now,
             )
         )
+
+    def forget(self, cluster: Cluster, family: Family) -> int:
+        """Keep which family's flows were looked at."""
+        self.forgotten.append(family)
+        return 0
 
     def write(self, services: dict[str, list[str]], *, zone: str = "a", protocol: str = "TCP", extra: str = "") -> None:
         """Write a manifest of ClusterIP Services and their endpoints."""
