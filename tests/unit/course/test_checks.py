@@ -82,4 +82,4 @@ def test_an_endpoint_that_never_answers_is_named(session: ScriptedSession) -> No
     """All connections work, and yet one pod is out of the Service."""
     names = cycle(("web-1", "web-2"))
     session.answer = lambda namespace, argv, stdin: ExecResult(0, f"hello from {next(names)}\n", "")
-    assert connections(CURL, session).missed == ("in 9 connections, web-3 never answered; chance cannot explain that",)
+    assert connections(CURL, session).missed == ("in 18 connections, web-3 never answered; chance cannot explain that",)
