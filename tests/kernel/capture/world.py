@@ -142,6 +142,9 @@ class World:
     def _configure(self, space: Namespace) -> None:
         for key, value in space.sysctls:
             Path("/proc/sys", *key.split(".")).write_text(value)
+        for device in ("all", *(i.name for i in space.interfaces if i.name != "br0")):
+            # A redirect of a packet that goes out where it came in would only be one packet more.
+            Path(f"/proc/sys/net/ipv4/conf/{device}/send_redirects").write_text("0")
         lines = ["link set lo up"]
         if space.role == "underlay":
             lines += ["link add br0 type bridge", "link set br0 up"]
