@@ -95,3 +95,7 @@ def _stop_signals() -> Iterator[int]:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
