@@ -19,6 +19,7 @@ kernels say, seen on Linux 6.18:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kplab.model.ruleset import Rule, Ruleset
 from kplab.trace.matching import Met, Probe, Unknowable, Unmet, try_rule
@@ -39,6 +40,7 @@ def walk(ruleset: Ruleset, table: str, base_chain: str, probe: Probe, hits: Sequ
     base = ruleset.chain(table, base_chain)
     if base is None:
         return Walk((), None, probe.mark, unfinished=f"the rules hold no chain {base_chain} in table {table}")
+    probe = _before_conntrack(probe) if table == "raw" else probe
     state = WalkState(ruleset.tables[table].chains, base, probe)
     if hits is None:
         return _finish(state, _model(state))
@@ -50,6 +52,18 @@ def walk(ruleset: Ruleset, table: str, base_chain: str, probe: Probe, hits: Sequ
             break
         _follow(state, index, hit, before=ruleset.backend == "legacy")
     return _finish(state, None)
+
+
+def _before_conntrack(probe: Probe) -> Probe:
+    """Return the packet as the raw table sees it: at priority -300, conntrack's hook at -200 is still to come.
+
+    A packet without an entry is INVALID to xt_conntrack. It keeps one over the loopback device, and a RST of
+    REJECT's is born with one (nf_ct_attach in net/ipv4/netfilter/nf_reject_ipv4.c).
+    """
+    if probe.iif == "lo":
+        return probe
+    born_with_one = probe.iif is None and "R" in (probe.headers.flags or "")
+    return replace(probe, ct_state=None if born_with_one else "invalid", ct_status=0, ct_mark=None)
 
 
 def _finish(state: WalkState, undecided: Undecided | None) -> Walk:

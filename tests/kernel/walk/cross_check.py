@@ -33,6 +33,7 @@ from kplab.capture.netlink import attribute, open_socket, request
 from kplab.capture.tracing import lab_chains, tracing_ruleset
 from kplab.capture.watch import Place, Watch
 from kplab.model.ruleset import AddressMatch, PortMatch, ProtocolMatch, Ruleset
+from kplab.rules.ipset_save import parse_ipset_save
 from kplab.rules.iptables_save import parse_iptables_save
 from kplab.trace.events import KernelEvent, LegacyTrace, NftTrace
 from kplab.trace.lives import Life, find_lives
@@ -50,7 +51,16 @@ PODS = {4: ("10.244.1.5", "10.244.1.10", "10.244.1.11"), 6: ("fd00:10:244:1::5",
 BEYOND = {4: ("192.168.50.77", "10.244.2.10", "203.0.113.99"), 6: ("fd00:192:168:50::77", "fd00:10:244:2::10")}
 NODE = {4: ("192.168.50.10",), 6: ("fd00:192:168:50::10",)}
 
-HAND_MADE = """*mangle
+HAND_MADE = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -m conntrack --ctstate NEW,RELATED,ESTABLISHED -m comment --comment "has an entry"
+-A PREROUTING -m conntrack --ctstate INVALID -m comment --comment "has none yet"
+-A PREROUTING -p udp -m udp --dport 9005 -j CT --notrack
+-A OUTPUT -m conntrack --ctstate INVALID -m comment --comment "has none yet"
+-A OUTPUT -m conntrack --ctstate NEW,RELATED,ESTABLISHED -m comment --comment "has an entry"
+COMMIT
+*mangle
 :PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
 -A PREROUTING -i veth+ -j MARK --set-xmark 0x10/0xf0
@@ -69,7 +79,12 @@ COMMIT
 -A INPUT ! -i lo -p tcp -m multiport --dports 22,8000:8100 -j CHECKS
 -A INPUT -p udp -j REJECT
 -A FORWARD -j EMPTY
+-A FORWARD -m conntrack --ctstate UNTRACKED -j ACCEPT
 -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -m set --match-set SOURCES src -m comment --comment "a network with a hole"
+-A FORWARD -m set --match-set TARGETS dst,dst -m comment --comment "an address and a port"
+-A FORWARD -m set ! --match-set PORTS dst -m comment --comment "other ports"
+-A FORWARD -m set --match-set PAIRS dst,dst,src -m comment --comment "a port between two"
 -A FORWARD -i veth+ -o eth0 -j CHECKS
 -A FORWARD -p tcp -m tcp --dport 9001 -g SIDE
 -A FORWARD -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m limit --limit 1/sec --limit-burst 2 -j LOG
@@ -89,6 +104,27 @@ COMMIT
 """
 """Neither family's addresses but NET: user-defined chains, goto, RETURN, LOG, limit, marks, multiport, negations."""
 HAND_NET = {4: "10.244.0.0/16", 6: "fd00:10:244::/48"}
+SETS = """create SOURCES-4 hash:net family inet
+add SOURCES-4 10.244.0.0/16
+add SOURCES-4 10.244.1.10/32 nomatch
+create TARGETS-4 hash:ip,port family inet
+add TARGETS-4 192.168.50.77,tcp:9001
+add TARGETS-4 192.168.50.77,udp:9001
+create PAIRS-4 hash:ip,port,net family inet
+add PAIRS-4 192.168.50.77,tcp:9003,10.244.1.0/24
+create PORTS-4 bitmap:port range 0-65535
+add PORTS-4 9001
+create SOURCES-6 hash:net family inet6
+add SOURCES-6 fd00:10:244::/48
+add SOURCES-6 fd00:10:244:1::10/128 nomatch
+create TARGETS-6 hash:ip,port family inet6
+add TARGETS-6 fd00:192:168:50::77,tcp:9001
+create PAIRS-6 hash:ip,port,net family inet6
+add PAIRS-6 fd00:192:168:50::77,tcp:9003,fd00:10:244:1::/64
+create PORTS-6 bitmap:port range 0-65535
+add PORTS-6 9001
+"""
+"""Sets that the hand-made rules name, without the family at the end of each name."""
 
 
 def run(*argv: str, stdin: str = "") -> str:
@@ -181,6 +217,9 @@ def _targets(ruleset: Ruleset) -> Iterator[tuple[str, int, str]]:
         yield BEYOND[ruleset.family][0], port, "tcp"
         yield PODS[ruleset.family][0], port, "tcp"
     yield BEYOND[ruleset.family][0], 9001, "udp"
+    yield BEYOND[ruleset.family][0], 9005, "udp"
+    yield node, 8080, "tcp"
+    yield "127.0.0.1" if ruleset.family == 4 else "::1", 9, "tcp"
     for table in ruleset.tables.values():
         for name in ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES"):
             for rule in table.chains[name].rules if name in table.chains else ():
@@ -255,11 +294,12 @@ def load(backend: Backend, scenario: str) -> None:
     """Put a scenario's rules into node-a."""
     for family, program in FAMILIES:
         if scenario == "hand-made":
-            text = HAND_MADE.replace("NET", HAND_NET[family])
+            text = HAND_MADE.replace("-s NET", f"-s {HAND_NET[family]}")
+            text = re.sub(r"(--match-set [A-Z]+)", rf"\1-{family}", text)
         else:
             text = (GOLDEN / scenario / f"iptables-{backend}.{program}-save").read_text()
         # Tables that the text does not name keep what the scenario before left in them.
-        for table in ("nat", "filter", "mangle"):
+        for table in ("raw", "nat", "filter", "mangle"):
             run(f"{program}-{backend}", "-t", table, "-F")
             run(f"{program}-{backend}", "-t", table, "-X")
         run(f"{program}-{backend}-restore", stdin=text)
@@ -281,7 +321,7 @@ def view() -> NodeView:
     routes = [*run("ip", "route").splitlines(), *run("ip", "-6", "route").splitlines()]
     lists = Path("/proc/self/net/xt_recent")
     recent = [(path.name, path.read_text()) for path in lists.iterdir()] if lists.is_dir() else []
-    return NodeView.read(addresses, routes, recent)
+    return NodeView.read(addresses, routes, recent, parse_ipset_save(run("ipset", "save")))
 
 
 def check_life(life: Life, rulesets: list[Ruleset], node: NodeView, report: Report) -> None:
@@ -356,6 +396,7 @@ def main(backend: Backend, scenarios: list[str]) -> None:
     spaces.build()
     for name in ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"):
         make_nfacct(name)
+    run("ipset", "restore", stdin=SETS)
     servers = listen(spaces)
     for scenario in scenarios:
         report = check(spaces, backend, scenario)

@@ -308,6 +308,14 @@ def test_what_came_before_the_trace_began_is_modelled(hits: list[Hit]) -> None:
     assert [s.evidence for s in found.segments].count("modelled") == 4 - len(hits)
 
 
+def test_the_raw_table_comes_before_conntrack() -> None:
+    """A packet has no entry there yet, which is INVALID to a rule; but over the loopback device it keeps its own."""
+    text = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"
+    entering = replace(tcp(80), iif="eth0", oif=None)
+    assert walk(parsed(text), "raw", "PREROUTING", entering, None).verdict == "drop"
+    assert walk(parsed(text), "raw", "PREROUTING", replace(entering, iif="lo"), None).verdict == "policy accept"
+
+
 MARKS = [
     ("--set-xmark 0x4000/0x4000", 0x1, 0x4001),
     ("--set-xmark 0x4000/0x0", 0x4001, 0x1),
