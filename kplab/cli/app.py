@@ -80,12 +80,14 @@ def root(
 def start(
     name: Annotated[str, typer.Argument(help="lesson-3, 3 or packet-path.", metavar="LESSON")],
     plain: Annotated[bool, typer.Option("--plain", help="Line by line, for pipes and screen readers.")] = False,
-    backend: BackendOption = BackendName.NFT,
+    backend: Annotated[
+        BackendName | None, typer.Option("--backend", help="iptables over nf_tables, or the legacy one.")
+    ] = None,
 ) -> None:
     """Start a lesson."""
     from kplab.cli import lessons
 
-    raise typer.Exit(lessons.start(name, plain=plain, backend=_backend(backend)))
+    raise typer.Exit(lessons.start(name, plain=plain, backend=_backend(backend) if backend else None))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -11,7 +12,7 @@ from kplab.errors import UsageError
 from kplab.trace.recording import Backend
 
 
-def start(name: str, *, plain: bool, backend: Backend) -> ExitCode | int:
+def start(name: str, *, plain: bool, backend: Backend | None) -> ExitCode | int:
     """Start a lesson on the screen, or line by line."""
     from kplab.course.load import load_lesson
 
@@ -24,10 +25,10 @@ def start(name: str, *, plain: bool, backend: Backend) -> ExitCode | int:
         )
     from kplab.tui.run import run_lesson
 
-    return run_lesson(name, backend)
+    return run_lesson(name, backend or "")
 
 
-def _start_plain(name: str, backend: Backend) -> ExitCode | int:
+def _start_plain(name: str, backend: Backend | None) -> ExitCode | int:
     from kplab.course.plain import run_plain
 
     return run_plain(name, backend, sys.stdin, sys.stdout)
@@ -35,10 +36,15 @@ def _start_plain(name: str, backend: Backend) -> ExitCode | int:
 
 def list_all() -> ExitCode:
     """List the lessons with their numbers, and how far the student has come."""
-    from kplab.course.load import list_lessons
+    from kplab.course.load import list_lessons, load_lesson
+    from kplab.course.progress import ProgressStore, state_folder
 
+    store = ProgressStore(state_folder(os.environ))
     for info in list_lessons():
-        typer.echo(f"{info.id:<10} {info.title}")
+        steps = load_lesson(info.id).steps
+        kept = store.read(info.id).steps
+        passed = sum(kept[step.id].passed for step in steps if step.id in kept)
+        typer.echo(f"{info.id:<10} {info.title}   {passed} of {len(steps)} steps done")
         typer.echo(f"{'':<10} {info.summary}")
     return ExitCode.OK
 
