@@ -74,7 +74,8 @@ def all_paths(recording: Recording) -> list[Path]:
 
 def sent_event(recording: Recording) -> KernelEvent | None:
     """Return the event of the lab's handing over the packet, or of starting the client."""
-    return next((event for event in recording.events if isinstance(event.what, Sent)), None)
+    mine = (event for event in recording.events if event.node == recording.sender)
+    return next((event for event in mine if isinstance(event.what, Sent)), None)
 
 
 def _first(recording: Recording, paths: list[Path]) -> Path | None:

@@ -22,8 +22,8 @@ Change = tuple[KernelEvent, CtChange]
 class Passing:
     """A packet that passed a node whole, and the entry that it belongs to there."""
 
-    node: str
-    number: int
+    life: int
+    """Identity of the packet's life in the node; a packet may come by twice."""
     entry: Entry
     direction: Direction
     headers: Headers
@@ -31,13 +31,13 @@ class Passing:
     """The directions in which a FIN had gone before this packet."""
 
 
-def assign_changes(passings: list[Passing]) -> dict[tuple[str, int], list[Change]]:
-    """Return the events that each packet caused, by node and the packet's number. `passings` are in packet order."""
+def assign_changes(passings: list[Passing]) -> dict[int, list[Change]]:
+    """Return the events that each life caused. `passings` are in packet order."""
     by_entry: dict[int, list[Passing]] = defaultdict(list)
     for passing in passings:
         group = by_entry[id(passing.entry)]
         group.append(replace(passing, closed=_closed_after(group[-1]) if group else frozenset()))
-    caused: dict[tuple[str, int], list[Change]] = defaultdict(list)
+    caused: dict[int, list[Change]] = defaultdict(list)
     for group in by_entry.values():
         at, status = 0, 0
         for event, change in group[0].entry.changes:
@@ -45,7 +45,7 @@ def assign_changes(passings: list[Passing]) -> dict[tuple[str, int], list[Change
             place = next((i for i in range(at, len(group)) if _fits(group[i], change, fresh)), None)
             if place is None:
                 continue
-            caused[(group[place].node, group[place].number)].append((event, change))
+            caused[group[place].life].append((event, change))
             at = place + 1
     return dict(caused)
 

@@ -19,6 +19,7 @@ _ICMP = {
     (8, 0): "ICMP echo request", (0, 0): "ICMP echo reply", (3, 0): "ICMP network unreachable",
     (3, 1): "ICMP host unreachable", (3, 2): "ICMP protocol unreachable", (3, 3): "ICMP port unreachable",
     (3, 4): "ICMP fragmentation needed", (3, 13): "ICMP administratively prohibited", (11, 0): "ICMP time exceeded",
+    (5, 0): "ICMP redirect", (5, 1): "ICMP redirect",
 }  # fmt: skip
 _ICMPV6 = {
     (128, 0): "ICMPv6 echo request", (129, 0): "ICMPv6 echo reply", (1, 0): "ICMPv6 no route",
@@ -208,6 +209,14 @@ def unroutable(node: str, destination: str) -> str:
     return f"dropped in {node} by routing: after PREROUTING no hook saw the packet to {destination} any more."
 
 
+def redirect_withheld(node: str) -> str:
+    """Return the sentence of an ICMP redirect that NAT drops (nf_nat_icmp_reply_translation in nf_nat_core.c)."""
+    return (
+        f"dropped in {node} by NAT itself: a redirect about a translated connection is never let out, for the two ends "
+        "would then talk past the translation."
+    )
+
+
 def unanswered_neighbour(node: str, interface: str | None) -> str:
     """Return the sentence of a packet that passed every hook and was not seen on the link."""
     where = f" on {interface}" if interface else ""
@@ -219,7 +228,8 @@ def unanswered_neighbour(node: str, interface: str | None) -> str:
 
 def given_up(node: str, destination: str, complaint: str) -> str:
     """Return the sentence of a packet that a router gave up, and said so."""
-    return f"given up in {node}, which knows no way on to {destination}; it says so with {a(complaint)}."
+    why = "its TTL is used up, so it went in circles" if "time exceeded" in complaint else f"no way on to {destination}"
+    return f"given up in {node}: {why}; it says so with {a(complaint)}."
 
 
 def nobodys(node: str, destination: str) -> str:

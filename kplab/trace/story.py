@@ -9,9 +9,9 @@ from kplab.model.journey import Direction, Flow
 from kplab.model.packet import Headers
 from kplab.model.topology import Namespace
 from kplab.trace.correlate import Packet, find_packets
-from kplab.trace.ct_changes import Passing, assign_changes
+from kplab.trace.ct_changes import Change, Passing, assign_changes
 from kplab.trace.entries import Entries, Entry, find_entries, flow_of_ends
-from kplab.trace.events import CtChange, KernelEvent, NftTrace
+from kplab.trace.events import CtChange, NftTrace
 from kplab.trace.identity import Ends, ends_of, is_error, turned
 from kplab.trace.lives import Life, Visit
 from kplab.trace.recording import NodeState, Recording
@@ -25,8 +25,8 @@ class Story:
     packets: list[Packet]
     states: dict[str, NodeState]
     entries: dict[str, Entries]
-    changes: dict[tuple[str, int], list[tuple[KernelEvent, CtChange]]] = field(default_factory=dict)
-    """By node and packet number: the conntrack events that the packet caused there."""
+    changes: dict[int, list[Change]] = field(default_factory=dict)
+    """By identity of a life: the conntrack events that the packet caused then."""
     gaps: list[str] = field(default_factory=list)
     """Why the story is incomplete, as sentences without a full stop."""
 
@@ -70,7 +70,7 @@ def _passings(packets: Iterable[Packet], entries: dict[str, Entries]) -> list[Pa
                 and not is_error(packet.path.first)
                 and life.hooks()[-1] in ("INPUT", "POSTROUTING")
             ):
-                found.append(Passing(life.node, packet.number, belonging[0], belonging[1], packet.path.first))
+                found.append(Passing(id(life), belonging[0], belonging[1], packet.path.first))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from kplab.model.journey import Evidence, Flow, Hop, Kind
 from kplab.model.packet import Headers
 from kplab.trace import explain
-from kplab.trace.entries import ASSURED
+from kplab.trace.entries import ASSURED, is_rewritten
 from kplab.trace.events import Hook
 from kplab.trace.lives import Visit, messages_of
 from kplab.trace.paths import Crossing
@@ -161,7 +161,12 @@ class LifeTeller:
             first, now = self.life.visits[0], self.life.at(following)[0]
             if first.headers.dst != now.headers.dst:
                 self._route(now, again=True)
-        if hook in ("FORWARD", "OUTPUT") and following is None:
+        if following is not None or hook not in ("FORWARD", "OUTPUT"):
+            return
+        last = self.life.visits[-1].headers
+        if (last.proto, last.icmp_type) == ("icmp", 5) and self.entry is not None and is_rewritten(self.entry):
+            self._end("modelled", last, explain.redirect_withheld(self.life.node))
+        else:
             self.place.story.gaps.append(
                 f"{self.life.node} took the packet through {hook}, and nothing says what came then"
             )
@@ -182,14 +187,16 @@ class LifeTeller:
 
     def _lost_in_routing(self, headers: Headers) -> None:
         """End a packet that passed PREROUTING and was seen no more."""
+        self._end("modelled", headers, explain.unroutable(self.life.node, headers.dst))
+
+    def _end(self, evidence: Evidence, headers: Headers, text: str) -> None:
         self.ended = True
         flow = flow_of(headers, self.mark)
-        text = explain.unroutable(self.life.node, headers.dst)
-        self.hops.append(self._make("dropped", flow, flow, "modelled", text))
+        self.hops.append(self._make("dropped", flow, flow, evidence, text))
 
     def _conntrack(self, hook: Hook) -> None:
         """Add the entry's changes that this packet caused."""
-        for event, change in self.place.story.changes.get((self.life.node, self.place.number), []):
+        for event, change in self.place.story.changes.get(id(self.life), []):
             if self.entry is None:
                 continue
             place = next(i for i, (each, _) in enumerate(self.entry.changes) if each is event)
