@@ -50,19 +50,23 @@ class NodeView:
         recent: Iterable[tuple[str, str]] = (),
         sets: Mapping[str, IpSet] | None = None,
     ) -> NodeView:
-        """Read a node's state: `routes` are lines of `ip route`, `recent` pairs of a list's name and its text."""
+        """Read a node's state: `routes` are lines of `ip route`, `recent` pairs of a list's name and its text.
+
+        A line that is not what we expect is passed over: it then simply does not count as known.
+        """
         local: list[Network] = [IPv4Network("127.0.0.0/8")]
         broadcast = {"255.255.255.255", "0.0.0.0"}  # noqa: S104 -- what the kernel counts as broadcast
         for route in routes:
-            words = route.split()
-            if words[:1] == ["local"] and len(words) > 1:
-                local.append(ip_network(words[1]))
-            elif words[:1] == ["broadcast"] and len(words) > 1:
-                broadcast.add(words[1])
-            elif "kernel" in words and "link" in words and "/" in words[0] and ":" not in words[0]:
-                broadcast.add(str(ip_network(words[0]).broadcast_address))
+            words = [*route.split(), "", ""]
+            named = _network(words[1])
+            if words[0] == "local" and named is not None:
+                local.append(named)
+            elif words[0] == "broadcast" and named is not None:
+                broadcast.add(str(named.network_address))
+            elif "kernel" in words and "link" in words and (on_link := _network(words[0])) is not None:
+                broadcast |= {str(on_link.broadcast_address)} if on_link.version == 4 else set()
         return cls(
-            addresses=frozenset(str(ip_address(address.partition("%")[0])) for address in addresses),
+            addresses=frozenset(filter(None, (_address(address.partition("%")[0]) for address in addresses))),
             local=tuple(local),
             broadcast=frozenset(broadcast),
             recent={name: _recent_sources(text) for name, text in recent},
@@ -70,10 +74,24 @@ class NodeView:
         )
 
 
+def _network(text: str) -> Network | None:
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
 def _recent_sources(text: str) -> frozenset[str]:
     """Read "src=10.244.1.5 ttl: 64 last_seen: 4295 oldest_pkt: 1 4295" (net/netfilter/xt_recent.c), a line each."""
     words = (line.split(maxsplit=1)[0] for line in text.splitlines() if line.startswith("src="))
-    return frozenset(str(ip_address(word.removeprefix("src="))) for word in words)
+    return frozenset(filter(None, (_address(word.removeprefix("src=")) for word in words)))
 
 
 def mark(match: MarkMatch | ConnmarkMatch, own: int | None) -> Outcome:
@@ -208,25 +226,24 @@ def _element(columns: list[str], match: SetMatch, headers: Headers, *, bare_port
 def _holds(found: IpSet, columns: list[str], element: list[str]) -> bool:
     if "net" not in columns:
         return ",".join(element) in found.members
-    inside = [member for member in found.members if _covers(member, columns, element)]
-    holes = [member for member in found.excepted if _covers(member, columns, element)]
-    return bool(inside) and _narrowest(inside) >= _narrowest(holes)
+    inside = max((_covers(member, columns, element) for member in found.members), default=-1)
+    hole = max((_covers(member, columns, element) for member in found.excepted), default=-1)
+    return inside >= max(hole, 0)
 
 
-def _covers(member: str, columns: list[str], element: list[str]) -> bool:
+def _covers(member: str, columns: list[str], element: list[str]) -> int:
+    """Return the length of the prefixes by which a member covers an element; -1 when it does not."""
+    length = 0
     for column, wanted, own in zip(columns, member.split(","), element, strict=False):
-        if column == "net":
-            if ip_address(own) not in ip_network(wanted):
-                return False
-        elif wanted != own:
-            return False
-    return True
-
-
-def _narrowest(members: list[str]) -> int:
-    """Return the longest prefix among members; a nomatch hole counts when it is narrower than what it is cut from."""
-    lengths = [int(part.rpartition("/")[2]) for member in members for part in member.split(",") if "/" in part]
-    return max(lengths, default=-1 if not members else 128)
+        if column != "net":
+            if wanted != own:
+                return -1
+            continue
+        network = _network(wanted)
+        if network is None or ip_address(own) not in network:
+            return -1
+        length += network.prefixlen
+    return length
 
 
 def physdev(match: PhysdevMatch, bridged: bool | None) -> Outcome:

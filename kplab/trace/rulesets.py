@@ -7,6 +7,7 @@ from typing import Literal
 
 from kplab.errors import UsageError
 from kplab.model.ruleset import Ruleset
+from kplab.rules.ipset_save import parse_ipset_save
 from kplab.rules.iptables_save import parse_iptables_save
 from kplab.trace.match_state import NodeView
 from kplab.trace.recording import ChainHandles, NodeState
@@ -31,4 +32,8 @@ def _parsed(
 @lru_cache(maxsize=16)
 def view_of(state: NodeState) -> NodeView:
     """Return what rules ask about the node."""
-    return NodeView.read(state.addresses, state.routes, state.recent)
+    try:
+        sets = parse_ipset_save(state.ipset)
+    except UsageError:
+        sets = {}
+    return NodeView.read(state.addresses, state.routes, state.recent, sets)

@@ -181,3 +181,14 @@ def test_what_cannot_be_known_is_said_and_not_guessed(options: str, packet: Prob
 def test_another_family_never_matches_by_accident() -> None:
     """An IPv6 network whose number is small does not match an IPv4 address."""
     assert try_rule(rule("-d ::/0"), probe()) == Unmet("destination 10.96.0.42 is not of IPv6")
+
+
+def test_lines_of_a_nodes_state_that_cannot_be_read_count_for_nothing() -> None:
+    """A default route, an odd word or a cut line is passed over; what can be read still counts."""
+    node = NodeView.read(
+        ["10.0.0.1", "dummy"], ["local default dev lo", "", "local", "broadcast x", "x proto kernel scope link"],
+        [("L", "src=10.0.0.9 ttl: 1\nsrc=\nsrc=zero ttl: 2\n")],
+    )  # fmt: skip
+    assert node.addresses == frozenset({"10.0.0.1"})
+    assert [str(network) for network in node.local] == ["127.0.0.0/8"]
+    assert node.recent["L"] == frozenset({"10.0.0.9"})
