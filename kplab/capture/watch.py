@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Self
 
 from kplab.capture.frames import open_frames
 from kplab.capture.nflog import open_nflog
@@ -16,6 +17,12 @@ from kplab.capture.tracing import TRACED_ROLES
 from kplab.model.topology import Role
 from kplab.trace.events import KernelEvent, Lost, What
 from kplab.trace.recording import Backend
+
+ROOM = 32 * 1024 * 1024
+"""Bytes of events kept of one question: half of what a message to the user's side may hold. More count as lost."""
+
+_WEIGHT = 220
+"""Bytes of an event without its packet, as recordings in MessagePack have it."""
 
 _READ_LIMIT = 50_000
 """Datagrams that one `read` takes at most, so that it ends even under a flood."""
@@ -41,14 +48,15 @@ class Watch:
     reading; `KernelEvent.stamp` is the kernel's own for frames only.
     """
 
-    def __init__(self, places: Sequence[Place], backend: Backend, clock: Callable[[], int]) -> None:
-        """`clock` gives nanoseconds of CLOCK_REALTIME (`time.time_ns`)."""
+    def __init__(self, places: Sequence[Place], backend: Backend, clock: Callable[[], int], room: int = ROOM) -> None:
+        """`clock` gives nanoseconds of CLOCK_REALTIME (`time.time_ns`); `room` is bytes of events a question."""
         self._places = tuple(places)
         self._backend = backend
         self._clock = clock
         self._sources: list[Source] = []
         self._numbers = itertools.count(1)
         self._lost: list[Lost] = []
+        self._most = self._room = room
 
     def open(self) -> None:
         """Open every socket. Raises CaptureError, with nothing left open."""
@@ -97,9 +105,14 @@ class Watch:
 
     def _decoded(self) -> Iterator[KernelEvent]:
         for source in self._sources:
+            beyond = 0
             for stamp, what in source.events():
+                if self._room <= 0:
+                    beyond += 1
+                    continue
+                self._room -= _WEIGHT + len(getattr(what, "packet", b""))
                 yield KernelEvent(next(self._numbers), stamp, source.place, what)
-            if (count := source.lost()) != 0:
+            if (count := source.lost() + beyond) != 0:
                 loss = Lost(source.name, count)
                 self._lost.append(loss)
                 yield KernelEvent(next(self._numbers), self._clock(), source.place, loss)
@@ -128,11 +141,19 @@ class Watch:
             source.clear()
         self._numbers = itertools.count(1)
         self._lost.clear()
+        self._room = self._most
 
     @property
     def lost(self) -> tuple[Lost, ...]:
         """Every loss reported since `clear`; empty when nothing was lost."""
         return tuple(self._lost)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close every socket; may be called again."""

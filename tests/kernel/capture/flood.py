@@ -110,7 +110,7 @@ def main(backend: Backend, rate: int, seconds: float, services: int) -> Outcome:
         hearer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
         hearer.bind(("", 8080))
         hearer.setblocking(False)
-    watch, count, target = watch_all(world, backend), int(rate * seconds), address(services - 1)
+    watch, count, target = watch_all(world, backend, room=1 << 30), int(rate * seconds), address(services - 1)
     watch.begin()
     begun, busy = time.monotonic(), time.process_time()
     kinds = list(follow(watch, send(world, target, count, rate)))

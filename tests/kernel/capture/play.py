@@ -163,6 +163,20 @@ class Play:
             hearer.bind(("", 9000))
         self.servers.append(hearer)
 
+    def little_room(self) -> Answer:
+        """Ten datagrams, watched by somebody who keeps two events and a bit."""
+        with Watch([self.world.place("client")], self.backend, time.time_ns, room=600) as watch:
+            sender = raw_sender(self.world, "client")
+            watch.begin()
+            for _ in range(10):
+                self._hand_over(sender, udp("10.244.1.5", VIP, 5000, 9999, b"nobody hears this"), VIP)
+            events = settle(watch)
+            watch.begin()
+            self._hand_over(sender, udp("10.244.1.5", VIP, 5000, 9999, b"nobody hears this"), VIP)
+            kept = sum(isinstance(event.what, FrameSeen) for event in events)
+            lost = sum(event.what.count for event in events if isinstance(event.what, Lost))
+            return Answer(settle(watch), {"kept": kept, "lost": lost})
+
     def second_reader(self) -> Answer:
         """Another process asks for NFLOG's group 0 in the same namespace: legacy only."""
         if self.backend == "nft":
@@ -203,7 +217,7 @@ def _counts(events: list[KernelEvent]) -> dict[str, int]:
 
 QUESTIONS = (
     "service", "service6", "own_process", "dropped", "changed", "handles", "own_rules", "flood", "overflow",
-    "second_reader", "logger",
+    "little_room", "second_reader", "logger",
 )  # fmt: skip
 
 

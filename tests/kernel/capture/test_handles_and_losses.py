@@ -83,6 +83,13 @@ def test_after_a_loss_the_next_question_is_whole(answers: Answers) -> None:
     assert len(after.events) == len(answers["dropped"].events) == 4
 
 
+def test_what_is_beyond_a_questions_room_counts_as_lost(answers: Answers) -> None:
+    """Ten frames came; the first few are kept, the others are reported, and the next question starts with room."""
+    answer = answers["little_room"]
+    assert (answer.extra["kept"], answer.extra["lost"]) == (3, 7)
+    assert len(answer.events) == 1
+
+
 def test_a_second_reader_of_nflog_is_told_why_not(legacy_answers: Answers) -> None:
     """The kernel gives group 0 to one process a namespace; nothing is left open after the refusal."""
     extra = legacy_answers["second_reader"].extra

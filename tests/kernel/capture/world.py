@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kplab.capture import tracing
 from kplab.capture.netlink import attribute, open_socket, request
-from kplab.capture.watch import Place, Watch
+from kplab.capture.watch import ROOM, Place, Watch
 from kplab.model.topology import End, Interface, Link, Listener, Namespace, Route, Topology
 from kplab.trace.events import KernelEvent
 from kplab.trace.recording import Backend
@@ -180,9 +180,9 @@ def load_rules(world: World, backend: Backend, scenario: str) -> None:
             run("nft", "-f", "-", stdin=tracing.tracing_ruleset("node", backend))
 
 
-def watch_all(world: World, backend: Backend) -> Watch:
+def watch_all(world: World, backend: Backend, room: int = ROOM) -> Watch:
     """Open a watch over every place."""
-    watch = Watch([world.place(space.name) for space in TOPOLOGY.namespaces], backend, time.time_ns)
+    watch = Watch([world.place(space.name) for space in TOPOLOGY.namespaces], backend, time.time_ns, room)
     watch.open()
     return watch
 
