@@ -63,20 +63,30 @@ class Timeline:
         return self._rests[min(max(hop, 0), len(self._rests) - 1)] if self._rests else 0.0
 
     def next_hop(self, t: float) -> float:
-        """Return the rest of the next hop that is not wholly shown at `t`, or `t` itself at the end."""
-        return _after(self._rests, t)
+        """Return the rest of this hop if it has rules yet to be shown, else of the next; `t` itself at the end."""
+        index = self.hop_at(t)
+        if index < 0 or self._rules_left(index, t):
+            return self.rest_of(index)
+        return max(t, self.rest_of(index + 1))
 
     def previous_hop(self, t: float) -> float:
         """Return the rest of the hop before, or the first one's."""
-        return _before(self._rests, t)
+        return self.rest_of(self.hop_at(t) - 1)
 
     def next_rule(self, t: float) -> float:
-        """Return when the next rule (or, where there is none, the next hop) is shown."""
+        """Return when the next rule (or, where there is none, the next hop) is shown; `t` itself at the end."""
+        index = self.hop_at(t)
+        if index >= 0 and not self._rules_left(index, t):
+            t = max(t, self._beats[index].rest)
         return _after(self._stops, t)
 
     def previous_rule(self, t: float) -> float:
         """Return when the rule before was shown."""
         return _before(self._stops, t)
+
+    def _rules_left(self, index: int, t: float) -> bool:
+        beats = self._beats[index]
+        return bool(beats.lines) and t < beats.rest - _CLOSE
 
     def settled(self, t: float) -> float:
         """Return the last moment at or before `t` at which nothing moves: what reduced motion shows for `t`."""

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from kplab.course.engine import LessonRun
+from kplab.errors import KplabError
 from kplab.model.journey import Journey
 from kplab.session.base import Session
 from kplab.trace.recording import Recording
@@ -62,6 +63,8 @@ class KplabApp(App[int]):
         """
         super().__init__()
         self.feed = Feed(self._deliver, tell, inline=inline)
+        self.failure: KplabError | None = None
+        """Why there is no lab, when it could not be built."""
         self._start = start
         self._session = session
         self._story = story
@@ -112,7 +115,8 @@ class KplabApp(App[int]):
         self._open(message.session)
 
     def on_failed(self, message: Failed) -> None:
-        """Say why the lab could not be built."""
+        """Say why the lab could not be built; whoever ran the app is told too."""
+        self.failure = message.error
         if isinstance(self.screen, BuildingScreen):
             self.screen.steps.fail(message.error)
 

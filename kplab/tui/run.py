@@ -40,8 +40,8 @@ def check_terminal() -> None:
 def run_lesson(lesson_name: str, backend: str = "") -> int:
     """Show a lesson on a lab of its own, and end the lab; returns the exit status.
 
-    `backend` "" is the lesson's own. Raises UnknownNameError, LessonError, UsageError; a lab that cannot be
-    started is told on the screen.
+    `backend` "" is the lesson's own. Raises UnknownNameError, LessonError, UsageError; and what kept the lab from
+    being built, once the student has read it on the screen and left.
     """
     check_terminal()
     lesson = load_lesson(lesson_name)
@@ -80,4 +80,6 @@ def _run(app: KplabApp) -> int:
         app.run()
     finally:
         app.feed.close()
+    if app.failure is not None:
+        raise app.failure
     return app.return_code or 0

@@ -99,5 +99,6 @@ def paint_keys(run: LessonRun, width: int) -> list[Line]:
         rows[-1] += [Span(key, style), Span(f" {words}  ", "strong" if key == "n" else "muted")]
         used += size
     if run.finished:
-        rows.append([Span("✓ every step is passed: the lesson is finished", "match")])
+        told = wrap("✓ Every step is passed: the lesson is finished.", width)
+        rows = [[Span(text, "match")] for text in told] + [[]] + rows
     return [tuple(row) for row in rows]

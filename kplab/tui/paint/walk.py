@@ -40,7 +40,7 @@ def paint_walk_line(row: WalkLine, width: int, *, now: bool) -> Line:
     number = f"{row.number:>4}" if row.number is not None else "    "
     head = f"{'▶' if now else ' '}{EVIDENCE[row.evidence]} {'  ' * depth}"
     room = width - len(head) - 8
-    asks = min(max(room * 46 // 100, 12), max(room - 10, 8))
+    asks = _asks_width(row, room)
     style = _STYLES[row.mark]
     if row.mark == "fold":
         return line(
@@ -65,6 +65,15 @@ def paint_walk_line(row: WalkLine, width: int, *, now: bool) -> Line:
         Span(fit(row.rule, asks), "now" if now and row.mark == "match" else style),
         Span(" " + clip(row.note, room - asks), note),
     )
+
+
+def _asks_width(row: WalkLine, room: int) -> int:
+    """Return how much of the room the condition gets: a fixed share, unless the reason or it needs more."""
+    share = min(max(room * 46 // 100, 12), max(room - 10, 8))
+    asks, note = len(row.rule), len(row.note) + 1
+    if asks <= share < asks + note <= room or (asks <= share and note > room - share):
+        return max(asks, min(share, room - note))
+    return max(share, min(asks, room - note))
 
 
 def paint_walk(lines: Sequence[WalkLine], width: int, *, running: bool) -> list[Line]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 
@@ -64,6 +65,10 @@ class BuildSteps(Painted):
 
 class BuildingScreen(Screen[None]):
     """Appears at once, and gives way to the lesson."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,escape", "app.quit", "quit", id="building.quit", tooltip="Leave, and end what was begun")
+    ]
 
     def __init__(self, title: str) -> None:
         super().__init__()

@@ -110,6 +110,7 @@ class PacketPrompt(Vertical):
         self._recalled = 0
         self._error: ExpressionError | None = None
         self._blocked = ""
+        self._refused = ""
 
     def compose(self) -> ComposeResult:
         """A label and an input; a hint beneath."""
@@ -131,6 +132,8 @@ class PacketPrompt(Vertical):
     def set_up(self, names: tuple[KnownName, ...], sender: str, client: Client, blocked: str = "") -> None:
         """Set what completes, who sends and how, and why nothing can be sent now, if so."""
         changed = client != self._client
+        if blocked != self._blocked:
+            self._refused = ""
         self._names, self._sender, self._blocked = names, sender, blocked
         if changed:
             self._client = client
@@ -147,15 +150,14 @@ class PacketPrompt(Vertical):
         """Say that the lab refused it; `ExpressionError` points at its place."""
         if isinstance(error, ExpressionError):
             self._error = error
-            self._hint()
         else:
-            first = str(error).splitlines()
-            self.query_one(PromptHint).say(line(Span("! " + " · ".join(part.strip() for part in first), "wrong")))
+            self._refused = "! " + " · ".join(part.strip() for part in str(error).splitlines())
+        self._hint()
 
     @on(Input.Changed, "#prompt-input")
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self._error = None
+        self._error, self._refused = None, ""
         self._hint()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -173,8 +175,9 @@ class PacketPrompt(Vertical):
 
     def submit(self) -> None:
         """Send what is written, or show what is wrong with it in its place."""
+        self._refused = f"! {self._blocked}" if self._blocked else ""
         if self._blocked:
-            self.query_one(PromptHint).say(line(Span(f"! {self._blocked}", "wrong")))
+            self._hint()
             return
         try:
             spec = parse_request(self.text, self._client)
@@ -214,6 +217,8 @@ class PacketPrompt(Vertical):
         hint = self.query_one(PromptHint)
         if self._error is not None:
             hint.say(self._error_line(self._error))
+        elif self._refused:
+            hint.say(line(Span(self._refused, "wrong")))
         elif self.entry.has_focus:
             hint.say(self._typing_line())
         else:

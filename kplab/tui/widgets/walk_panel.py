@@ -41,8 +41,9 @@ class WalkTitle(Painted):
 
     def show(self, walk: Walk | None) -> None:
         """Show a walk's title."""
-        self._walk = walk
-        self.repaint()
+        before, self._walk = self._walk, walk
+        if before is not walk and before != walk:
+            self.repaint()
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """Paint one line."""

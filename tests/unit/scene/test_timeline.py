@@ -168,6 +168,13 @@ def test_stepping_by_hop_and_by_rule_comes_back_to_where_it_was(timeline: Timeli
     assert timeline.next_hop(timeline.duration) == timeline.duration
 
 
+def test_a_step_forward_always_shows_something_new(timeline: Timeline) -> None:
+    """From the very beginning a step leads to the second hop; from the middle of a chain to that chain's end."""
+    assert timeline.hop_at(timeline.next_hop(0.0)) == 1
+    assert timeline.hop_at(timeline.next_rule(0.0)) == 1
+    assert timeline.next_hop(timeline.start_of(SERVICES_HOP)) == timeline.rest_of(SERVICES_HOP)
+
+
 def test_reduced_motion_shows_only_settled_moments(timeline: Timeline) -> None:
     """Between two stops nothing changes."""
     shown = {timeline.settled(t / 30) for t in range(int(timeline.duration * 30))}
