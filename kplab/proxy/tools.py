@@ -102,17 +102,20 @@ def chain_exists(tools: Tools, table: str, chain: str) -> bool:
 def choose_backend(runner: Runner) -> Backend:
     """Choose as the image of kube-proxy does (kubernetes-sigs/iptables-wrappers), when nobody has said which.
 
-    kubelet leaves a chain in mangle, in the back-end that the host uses; where there is none, nft.
-
-    Raises:
-        ProgramError: iptables is missing.
-
+    kubelet leaves a chain in mangle, in the back-end that the host uses; where there is none, nft. A back-end
+    whose programs are missing is not asked.
     """
     backends: tuple[Backend, ...] = ("nft", "legacy")
+    families: tuple[Family, ...] = (4, 6)
     for backend in backends:
-        for family in (4, 6):
-            tools = Tools(runner, backend, 4 if family == 4 else 6)
-            chains = tools.command("-t", "mangle", "-S").stdout
-            if any(f"-N {name}\n" in chains for name in _HINT_CHAINS):
-                return backend
+        if any(_has_hint(Tools(runner, backend, family)) for family in families):
+            return backend
     return "nft"
+
+
+def _has_hint(tools: Tools) -> bool:
+    try:
+        chains = tools.command("-t", "mangle", "-S").stdout.splitlines()
+    except ProgramError:
+        return False
+    return any(f"-N {name}" in chains for name in _HINT_CHAINS)

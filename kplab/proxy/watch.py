@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from kplab.errors import ManifestError
+from kplab.model.loader import read_text
 
 POLL_PERIOD = 2.0
 """Seconds between two looks at the file without any event."""
@@ -36,7 +36,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class ReadManifest:
-    """A manifest's text and the time of last change of the very file that was read."""
+    """A manifest's text, and when it was last changed."""
 
     text: str
     mtime_ns: int
@@ -94,22 +94,14 @@ class ManifestWatch:
         """Read the manifest; until it changes again, `changed` is false.
 
         Raises:
-            ManifestError: it is missing or cannot be read.
+            ManifestError: it is missing, too large, or not text.
 
         """
         self._dirty = False
         self._watch_folders()
+        # The stamp first: should another file take the name in between, the next look finds that it differs.
         self._read = _stamp(self._path)
-        try:
-            with self._path.open("rb") as file:
-                mtime_ns = os.fstat(file.fileno()).st_mtime_ns
-                text = file.read().decode()
-        except OSError as error:
-            hint = "give --manifest a file of Kubernetes YAML"
-            raise ManifestError(f"read {self._path}", error.strerror or str(error), hint) from error
-        except UnicodeDecodeError as error:
-            raise ManifestError(f"read {self._path}", f"it is not UTF-8 text: {error.reason}") from error
-        return ReadManifest(text, mtime_ns)
+        return ReadManifest(read_text(self._path), self._read.mtime_ns if self._read else 0)
 
     @property
     def next_poll(self) -> float:

@@ -93,6 +93,6 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
     """With the system's reason."""
     watch = ManifestWatch(tmp_path / "none.yaml")
 
-    with pytest.raises(ManifestError, match=r"none\.yaml: No such file or directory"):
+    with pytest.raises(ManifestError, match=r"none\.yaml: cannot be read: No such file or directory"):
         watch.read()
     watch.close()
