@@ -116,6 +116,11 @@ class LiveSession:
         self.topology = topology
         self.facts = facts
 
+    @property
+    def agent_process(self) -> int | None:
+        """The pid of `unshare` around the agent, as this machine sees it; None for a kept lab."""
+        return self._agent.process.pid if self._agent else None
+
     def send(self, spec: SendSpec, sender: str) -> Recording:
         """Send a packet or run a client, watch it, and return everything that the kernel said."""
         return self._ask(Send(spec=spec, sender=sender), Recorded).recording
