@@ -37,4 +37,8 @@ UNDERLAY = (
     # A switch: it has no addresses, and says nothing of its own.
     ("net.ipv6.conf.all.disable_ipv6", "1"),
     ("net.ipv6.conf.default.disable_ipv6", "1"),
+    # Frames that it switches are not shown to its own iptables.
+    ("net.bridge.bridge-nf-call-iptables", "0"),
+    ("net.bridge.bridge-nf-call-ip6tables", "0"),
+    ("net.bridge.bridge-nf-call-arptables", "0"),
 )
