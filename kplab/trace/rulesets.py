@@ -1,39 +1,100 @@
-"""A node's rules as its kernel printed them, parsed once for each text."""
+"""A node's rules as its kernel printed them, read once for each text, and of it only the chains that are asked for.
+
+A node may hold 100,000 rules, and a packet meets twenty chains of them. So a text is first cut into its chains, which
+is quick, and a chain is parsed (by `kplab.rules`) when a packet has entered it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
 from kplab.errors import UsageError
-from kplab.model.ruleset import Ruleset
+from kplab.model.ruleset import Chain, Ruleset, Table
 from kplab.rules.ipset_save import parse_ipset_save
 from kplab.rules.iptables_save import parse_iptables_save
 from kplab.trace.match_state import NodeView
-from kplab.trace.recording import ChainHandles, NodeState
+from kplab.trace.recording import Backend, ChainHandles, NodeState
+
+Family = Literal[4, 6]
 
 
-def ruleset_of(state: NodeState, family: Literal[4, 6], backend: Literal["nft", "legacy"]) -> Ruleset | None:
-    """Return the node's ruleset of a family and back-end; None when it was not read or cannot be parsed."""
+class NodeRules:
+    """One text of iptables-save, cut into chains; see `rules_of`."""
+
+    def __init__(self, text: str, family: Family, backend: Backend) -> None:
+        self._family = family
+        self._backend = backend
+        self._lines = _cut(text)
+        self._given: tuple[ChainHandles, ...] = ()
+        self._handles: dict[tuple[str, str], ChainHandles] = {}
+        self._chains: dict[tuple[str, str], Chain] = {}
+
+    def take_handles(self, handles: tuple[ChainHandles, ...]) -> None:
+        """Take the rules' handles, which may be others for the same text: a flush and a reload renumber them."""
+        if handles is self._given or handles == self._given:
+            return
+        ours = "ip" if self._family == 4 else "ip6"
+        self._given = handles
+        self._handles = {(each.table, each.chain): each for each in handles if each.family == ours}
+        self._chains.clear()
+
+    def ruleset(self, table: str, chains: Iterable[str]) -> Ruleset:
+        """Return a ruleset that holds these chains of the table, as far as the text has them. Raises UsageError."""
+        found = {name: self._chain(table, name) for name in chains if (table, name) in self._lines}
+        return Ruleset(self._family, self._backend, {table: Table(table, found)} if found else {})
+
+    def _chain(self, table: str, name: str) -> Chain:
+        chain = self._chains.get((table, name))
+        if chain is None:
+            text = "\n".join([f"*{table}", *self._lines[table, name], "COMMIT", ""])
+            handles = self._handles.get((table, name))
+            read = parse_iptables_save(text, self._family, self._backend, [handles] if handles else [])
+            chain = self._chains[table, name] = read.tables[table].chains[name]
+        return chain
+
+
+def _cut(text: str) -> dict[tuple[str, str], list[str]]:
+    """Return the lines of each chain, its `:CHAIN` line first, by table and chain."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    table = ""
+    for line in text.split("\n"):
+        first = line[:1]
+        if first == "-":
+            lines.setdefault((table, line.split(" ", 2)[1]), []).append(line)
+        elif first == ":":
+            lines[table, line[1:].split(" ", 1)[0]] = [line]
+        elif first == "[":
+            # With counters: "[12:720] -A CHAIN …".
+            lines.setdefault((table, line.split(" ", 3)[2]), []).append(line)
+        elif first == "*":
+            table = line[1:].strip()
+    return lines
+
+
+def rules_of(state: NodeState, family: Family, backend: Backend) -> NodeRules | None:
+    """Return the node's rules of a family and back-end; None when they were not read or are no iptables-save."""
     save = next((s for s in state.saves if (s.family, s.backend) == (family, backend)), None)
-    return None if save is None else _parsed(save.text, family, backend, state.handles)
-
-
-@lru_cache(maxsize=16)
-def _parsed(
-    text: str, family: Literal[4, 6], backend: Literal["nft", "legacy"], handles: tuple[ChainHandles, ...]
-) -> Ruleset | None:
-    try:
-        return parse_iptables_save(text, family, backend, handles)
-    except UsageError:
+    if save is None:
         return None
+    try:
+        rules = _rules(save.text, family, backend)
+    except IndexError:
+        return None
+    rules.take_handles(state.handles)
+    return rules
 
 
 @lru_cache(maxsize=16)
+def _rules(text: str, family: Family, backend: Backend) -> NodeRules:
+    return NodeRules(text, family, backend)
+
+
 def view_of(state: NodeState) -> NodeView:
-    """Return what rules ask about the node."""
+    """Return what rules ask about the node: its addresses, routes, recent lists and ipsets."""
     try:
-        sets = parse_ipset_save(state.ipset)
+        sets = parse_ipset_save(state.ipset) if state.ipset else {}
     except UsageError:
         sets = {}
     return NodeView.read(state.addresses, state.routes, state.recent, sets)

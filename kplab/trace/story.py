@@ -14,7 +14,9 @@ from kplab.trace.entries import Entries, Entry, find_entries, flow_of_ends
 from kplab.trace.events import CtChange, NftTrace
 from kplab.trace.identity import Ends, ends_of, is_error, turned
 from kplab.trace.lives import Life, Visit
-from kplab.trace.recording import NodeState, Recording
+from kplab.trace.match_state import NodeView
+from kplab.trace.recording import Backend, NodeState, Recording
+from kplab.trace.rulesets import Family, NodeRules, rules_of, view_of
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Story:
     """By identity of a life: the conntrack events that the packet caused then."""
     gaps: list[str] = field(default_factory=list)
     """Why the story is incomplete, as sentences without a full stop."""
+    _rules: dict[tuple[str, Family, Backend], NodeRules | None] = field(default_factory=dict)
+    _views: dict[str, NodeView] = field(default_factory=dict)
 
     @property
     def asked(self) -> Flow | None:
@@ -38,6 +42,21 @@ class Story:
     def namespace(self, name: str) -> Namespace | None:
         """Return a namespace of the topology, or None."""
         return self.recording.topology.namespace(name)
+
+    def rules(self, node: str, family: Family, backend: Backend) -> NodeRules | None:
+        """Return a node's rules, or None when nobody read them."""
+        key = (node, family, backend)
+        if key not in self._rules:
+            state = self.states.get(node)
+            self._rules[key] = rules_of(state, family, backend) if state else None
+        return self._rules[key]
+
+    def view(self, node: str) -> NodeView:
+        """Return what rules ask about a node."""
+        if node not in self._views:
+            state = self.states.get(node)
+            self._views[node] = view_of(state) if state else NodeView()
+        return self._views[node]
 
     def entry_of(self, node: str, life: Life) -> Entry | None:
         """Return the conntrack entry that the life's packet belongs to in that node, or None."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kplab.errors import UsageError
 from kplab.model.journey import Direction, Hop, Skip
 from kplab.model.packet import Headers
-from kplab.model.ruleset import AddressMatch
+from kplab.model.ruleset import AddressMatch, Ruleset
 from kplab.trace.events import LegacyTrace, NftTrace
 from kplab.trace.explain_rules import Tried, chain_sentence, rule_sentence, service_of
 from kplab.trace.lives import Life, Visit, messages_of
 from kplab.trace.matching import Probe
-from kplab.trace.rulesets import ruleset_of, view_of
+from kplab.trace.recording import Backend
 from kplab.trace.story import Story, ct_at, flow_of
 from kplab.trace.walk import Segment, Walk, walk
 from kplab.trace.walk_hits import hit_of
@@ -43,10 +44,8 @@ class Told:
 
 def tell_visit(place: Place, visit: Visit, mark: int) -> Told:
     """Tell one visit; `mark` is the packet's on entry."""
-    state = place.story.states.get(place.life.node)
-    ruleset = ruleset_of(state, visit.headers.family, "legacy" if visit.legacy else "nft") if state else None
-    iptables = visit.family in ("ip", "ip6")
-    if state is None or ruleset is None or not iptables or ruleset.chain(visit.table, visit.chain) is None:
+    ruleset = _ruleset(place, visit)
+    if ruleset is None or ruleset.chain(visit.table, visit.chain) is None:
         return _told_without_rules(place, visit, mark)
     said = ct_at(place.life, visit, place.assumed)
     first = messages_of(visit)[0]
@@ -58,10 +57,25 @@ def tell_visit(place: Place, visit: Visit, mark: int) -> Told:
         ct_state=said.state,
         ct_status=said.status,
         bridged=False,
-        node=view_of(state),
+        node=place.story.view(place.life.node),
     )
     told = walk(ruleset, visit.table, visit.chain, probe, [hit_of(what, ruleset) for what in messages_of(visit)])
     return _told(place, visit, told)
+
+
+def _ruleset(place: Place, visit: Visit) -> Ruleset | None:
+    """Return the chains that the packet entered or was sent to, as iptables-save showed them."""
+    backend: Backend = "legacy" if visit.legacy else "nft"
+    rules = place.story.rules(place.life.node, visit.headers.family, backend) if visit.family in ("ip", "ip6") else None
+    if rules is None:
+        return None
+    messages = messages_of(visit)
+    sent = [what.verdict.partition(" ")[2] for what in messages if isinstance(what, NftTrace)]
+    names = frozenset(name for name in (visit.chain, *(what.chain for what in messages), *sent) if name)
+    try:
+        return rules.ruleset(visit.table, names)
+    except UsageError:
+        return None
 
 
 def _told(place: Place, visit: Visit, walked: Walk) -> Told:
