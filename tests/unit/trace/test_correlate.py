@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kplab.model.journey import Hop, Journey
 from kplab.trace.correlate import find_packets
-from kplab.trace.events import FrameSeen, KernelEvent, Lost, RulesetChanged
+from kplab.trace.events import FrameSeen, KernelEvent, Lost, NftTrace, RulesetChanged
 from kplab.trace.journey import tell
 from kplab.trace.recording import Recording
 
@@ -124,3 +124,25 @@ def test_a_forged_trace_is_a_disagreement(load: Load) -> None:
     assert hops[0].chain == "KUBE-SERVICES"
     assert "10.96.0.43" in (hops[0].disagreement or "")
     assert len(journey.disagreements) == len(hops)
+
+
+@pytest.mark.parametrize("name", ["lab-nft-curl", "lab-nft-hairpin", "lab-nft-lb-refused", "lab-legacy-nodeport-other"])
+def test_a_kernel_whose_trace_does_not_name_conntrack_entries(load: Load, name: str) -> None:
+    """Before Linux 6.16 the entry is found by the packet's own ends, and its state by the packet's place."""
+    recording = load(name)
+    older = tuple(
+        replace(event, what=replace(event.what, ct_id=None, ct_direction=None, ct_state=None, ct_status=None))
+        if isinstance(event.what, NftTrace)
+        else event
+        for event in recording.events
+    )
+    journey, now = tell(replace(recording, events=older)), tell(recording)
+
+    assert journey.complete
+    assert journey.disagreements == ()
+    assert [(h.kind, h.node, h.chain, h.rule_number) for h in journey.hops] == [
+        (h.kind, h.node, h.chain, h.rule_number) for h in now.hops
+    ]
+    assert [h.conntrack for h in journey.hops if h.kind == "conntrack"] == [
+        h.conntrack for h in now.hops if h.kind == "conntrack"
+    ]
