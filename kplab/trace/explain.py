@@ -58,6 +58,16 @@ def a(thing: str) -> str:
     return f"an {thing}" if thing.startswith("I") else f"a {thing}"
 
 
+def refused_by_kernel(node: str, error: str) -> str:
+    """Return the sentence of a packet that never left its sender's kernel."""
+    return f"{node}'s own kernel refused to send it: {error}."
+
+
+def kept_inside(node: str, destination: str) -> str:
+    """Return the sentence of a packet to the sender's own address, in a namespace that nobody traces."""
+    return f"{destination} is an address of {node} itself: the packet stays inside, where kplab does not watch."
+
+
 def sent(node: str, headers: Headers, flow: Flow, *, by_lab: bool) -> str:
     """Return the sentence of a packet's start."""
     who = (
@@ -228,7 +238,7 @@ def unanswered_neighbour(node: str, interface: str | None) -> str:
 
 def given_up(node: str, destination: str, complaint: str) -> str:
     """Return the sentence of a packet that a router gave up, and said so."""
-    why = "its TTL is used up, so it went in circles" if "time exceeded" in complaint else f"no way on to {destination}"
+    why = "its TTL is used up" if "time exceeded" in complaint else f"no way on to {destination}"
     return f"given up in {node}: {why}; it says so with {a(complaint)}."
 
 

@@ -43,15 +43,16 @@ def write_trace(recording: Recording, path: Path) -> None:
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as out:
+            part = Path(out.name)
             try:
                 out.write(encode_trace(recording))
                 out.flush()
                 os.fsync(out.fileno())
-                os.chmod(out.name, 0o644)  # noqa: PTH101 - the temporary file's own 0600 would outlive it
-                Path(out.name).replace(path)
-            except BaseException:
-                Path(out.name).unlink(missing_ok=True)
-                raise
+                # The temporary file's own 0600 would outlive it.
+                part.chmod(0o644)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
     except OSError as error:
         raise TraceFileError(
             f"{path} cannot be written", str(error), "Choose a folder that exists and that you may write to."

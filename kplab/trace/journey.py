@@ -15,12 +15,13 @@ from kplab.trace.outcome import outcome_of
 from kplab.trace.recording import Recording
 from kplab.trace.story import Story, read_story
 from kplab.trace.tell_packet import PacketTeller
+from kplab.trace.tell_unseen import refusal, tell_unseen
 
 
 def tell(recording: Recording) -> Journey:
     """Tell what happened to the packet, its answers and, for a real client, every packet of its connection."""
     story = read_story(recording)
-    hops = [hop for packet in story.packets for hop in PacketTeller(story, packet).tell()]
+    hops = [hop for packet in story.packets for hop in PacketTeller(story, packet).tell()] or tell_unseen(story)
     numbered = tuple(replace(hop, n=n) for n, hop in enumerate(hops, 1))
     lost = [event.what.count for event in recording.events if isinstance(event.what, Lost)]
     reasons = _reasons(story, lost)
@@ -54,6 +55,6 @@ def _reasons(story: Story, lost: list[int]) -> list[str]:
     changed = sorted({event.node for event in story.recording.events if isinstance(event.what, RulesetChanged)})
     if changed:
         reasons.append(f"the rules of {', '.join(changed)} changed while the packet was under way")
-    if not story.packets:
+    if not story.packets and not refusal(story.recording):
         reasons.append("the packet was not seen on any link or in any trace")
     return list(dict.fromkeys([*reasons, *story.gaps]))

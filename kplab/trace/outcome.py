@@ -5,7 +5,7 @@ from __future__ import annotations
 from kplab.model.journey import Hop
 from kplab.model.packet import Headers
 from kplab.trace.correlate import Packet
-from kplab.trace.events import ClientDone, Sent
+from kplab.trace.events import ClientDone
 from kplab.trace.explain import a, what_is
 from kplab.trace.identity import is_error
 from kplab.trace.story import Story, flow_of
@@ -15,7 +15,9 @@ def outcome_of(story: Story, hops: list[Hop]) -> str:
     """Return the sentence."""
     client = _client(story)
     if not story.packets:
-        return client or _refused(story) or "nothing of the packet was seen after it was handed to the kernel."
+        return client or (
+            hops[-1].text if len(hops) > 1 else "nothing was seen of the packet on any link or in any trace."
+        )
     answer = next((p for p in story.packets if p.direction == "reply" and _arrived(story, p, hops)), None)
     told = _answered(story, answer) if answer else _unanswered(story, hops)
     return f"{told} {client}" if client else told
@@ -37,6 +39,12 @@ def _answered(story: Story, answer: Packet) -> str:
         return f"{sender} got no answer but {said}."
     if last.flags is not None and "R" in last.flags:
         return f"{sender} was refused: {answer.path.origin} answered with RST, seen as from {flow.src}."
+    asked = story.asked
+    if asked is not None and flow.src != asked.dst and last.icmp_type is None:
+        return (
+            f"{sender} got {a(what_is(last))} from {flow.src}, and not from {asked.dst}, which it asked: nobody turned "
+            "the source back, so its kernel does not know this connection, and refuses it."
+        )
     really = f", though {answer.path.origin} ({flow_of(first).src}) answered" if flow.src != flow_of(first).src else ""
     return f"{sender} got {a(what_is(last))} from {flow.src}{really}."
 
@@ -69,8 +77,3 @@ def _client(story: Story) -> str:
     said = (done.stdout if done.status == 0 else done.stderr).strip().splitlines()
     line = f": {said[-1 if done.status else 0][:200]}" if said else "."
     return f"{name} ended with status {done.status}{line}"
-
-
-def _refused(story: Story) -> str:
-    sent = next((e.what for e in story.recording.events if isinstance(e.what, Sent) and e.what.error), None)
-    return f"the kernel refused to send it: {sent.error}." if sent else ""

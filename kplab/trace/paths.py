@@ -87,6 +87,12 @@ class Path:
         return last.visits[-1].headers if isinstance(last, Life) else last.headers
 
     @property
+    def event(self) -> KernelEvent:
+        """The event that shows it first."""
+        first = self.steps[0]
+        return first.visits[0].events[0] if isinstance(first, Life) else first.events[0]
+
+    @property
     def quoted(self) -> Headers | None:
         """For an ICMP error: the headers that it quotes, from whichever sighting has enough bytes."""
         heads = [head for step in self.steps for head in _heads(step)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from kplab.model.journey import Direction, Flow
 from kplab.model.packet import Headers
@@ -43,6 +44,14 @@ class Story:
         """Return a namespace of the topology, or None."""
         return self.recording.topology.namespace(name)
 
+    def owns(self, node: str, address: str) -> bool:
+        """Say whether an address is one of a namespace's own, loopback and local prefixes included."""
+        namespace, state = self.namespace(node), self.states.get(node)
+        own = set(namespace.addresses() if namespace else ()) | set(state.addresses if state else ())
+        local = [route.destination for route in namespace.routes if route.table == "local"] if namespace else []
+        number = ip_address(address)
+        return number.is_loopback or address in own or any(number in ip_network(prefix) for prefix in local)
+
     def rules(self, node: str, family: Family, backend: Backend) -> NodeRules | None:
         """Return a node's rules, or None when nobody read them."""
         key = (node, family, backend)
@@ -57,6 +66,14 @@ class Story:
             state = self.states.get(node)
             self._views[node] = view_of(state) if state else NodeView()
         return self._views[node]
+
+    def complaint(self, node: str, number: int, direction: Direction) -> Packet | None:
+        """Return the ICMP error that a node made of a packet, if it did."""
+        for packet in self.packets:
+            later = packet.number > number and packet.direction != direction
+            if later and packet.path.origin == node and is_error(packet.path.first):
+                return packet
+        return None
 
     def entry_of(self, node: str, life: Life) -> Entry | None:
         """Return the conntrack entry that the life's packet belongs to in that node, or None."""

@@ -187,7 +187,14 @@ class LifeTeller:
 
     def _lost_in_routing(self, headers: Headers) -> None:
         """End a packet that passed PREROUTING and was seen no more."""
-        self._end("modelled", headers, explain.unroutable(self.life.node, headers.dst))
+        complaint = self.place.story.complaint(self.life.node, self.place.number, self.place.direction)
+        if complaint is None:
+            self._end("modelled", headers, explain.unroutable(self.life.node, headers.dst))
+            return
+        self.ended = True
+        flow, event = flow_of(headers, self.mark), complaint.path.event
+        text = explain.given_up(self.life.node, headers.dst, explain.what_is(complaint.path.first))
+        self.hops.append(self._make("rejected", flow, flow, "seen", text, stamp=event.stamp, events=(event.n,)))
 
     def _end(self, evidence: Evidence, headers: Headers, text: str) -> None:
         self.ended = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from kplab.model.journey import Flow, Hop, Kind
@@ -12,7 +11,7 @@ from kplab.trace.correlate import Packet, sent_event
 from kplab.trace.events import KernelEvent, Sent, Served
 from kplab.trace.identity import is_error
 from kplab.trace.lives import Life
-from kplab.trace.paths import Crossing, Path
+from kplab.trace.paths import Crossing
 from kplab.trace.story import Story, flow_of
 from kplab.trace.tell_chain import Place
 from kplab.trace.tell_life import LifeTeller
@@ -61,15 +60,15 @@ class PacketTeller:
             quoted = path.quoted
             text = explain.complained(path.origin, first, flow, flow_of(quoted) if quoted else None)
             return self._make(
-                "reply" if self.packet.direction == "reply" else "sent", path.origin, flow, text, _first_event(path)
+                "reply" if self.packet.direction == "reply" else "sent", path.origin, flow, text, path.event
             )
         if self.packet.direction == "reply":
             text = explain.replied(path.origin, first, flow, asked)
-            return self._make("reply", path.origin, flow, text, _first_event(path))
+            return self._make("reply", path.origin, flow, text, path.event)
         event = sent_event(self.story.recording) if self.packet.number == 1 else None
         by_lab = event is not None and isinstance(event.what, Sent) and bool(event.what.packet)
         text = explain.sent(path.origin, first, flow, by_lab=by_lab)
-        return self._make("sent", path.origin, flow, text, event or _first_event(path))
+        return self._make("sent", path.origin, flow, text, event or path.event)
 
     def _link(self, step: Crossing) -> Hop:
         flow = flow_of(step.headers)
@@ -109,23 +108,15 @@ class PacketTeller:
             if hook == "POSTROUTING":
                 return [self._make("dropped", node, flow, explain.unanswered_neighbour(node, last.oif), None)]
             return []
-        if self._owns(node, path.last.dst):
+        if self.story.owns(node, path.last.dst):
             return [self._delivered(node, flow)]
         if self._is_traced(node):
             return []
-        complaint = self._complaint(node)
+        complaint = self.story.complaint(node, self.packet.number, self.packet.direction)
         if complaint is not None:
             text = explain.given_up(node, path.last.dst, explain.what_is(complaint.path.first))
-            return [self._make("rejected", node, flow, text, _first_event(complaint.path))]
+            return [self._make("rejected", node, flow, text, complaint.path.event)]
         return [self._make("dropped", node, flow, explain.nobodys(node, path.last.dst), None)]
-
-    def _complaint(self, node: str) -> Packet | None:
-        """Return the ICMP error that this namespace made of the packet, if it did."""
-        for other in self.story.packets:
-            later = other.number > self.packet.number and other.path.origin == node
-            if later and is_error(other.path.first) and other.direction != self.packet.direction:
-                return other
-        return None
 
     def _delivered(self, node: str, flow: Flow) -> Hop:
         asked = self.story.asked
@@ -151,15 +142,6 @@ class PacketTeller:
                 return event
         return None
 
-    def _owns(self, node: str, address: str) -> bool:
-        namespace = self.story.namespace(node)
-        state = self.story.states.get(node)
-        own = set(namespace.addresses() if namespace else ()) | set(state.addresses if state else ())
-        if address in own:
-            return True
-        local = [route.destination for route in namespace.routes if route.table == "local"] if namespace else []
-        return any(ip_address(address) in ip_network(prefix) for prefix in local)
-
     def _make(self, kind: Kind, node: str, flow: Flow, text: str, event: KernelEvent | None, **fields: Any) -> Hop:
         fields.setdefault("stamp", event.stamp if event else None)
         fields.setdefault("events", (event.n,) if event else ())
@@ -175,8 +157,3 @@ class PacketTeller:
             text=text,
             **fields,
         )
-
-
-def _first_event(path: Path) -> KernelEvent:
-    first = path.steps[0]
-    return first.visits[0].events[0] if isinstance(first, Life) else first.events[0]

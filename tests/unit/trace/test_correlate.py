@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP
 
 from kplab.model.journey import Hop, Journey
 from kplab.trace.correlate import find_packets
-from kplab.trace.events import FrameSeen, KernelEvent, Lost, NftTrace, RulesetChanged
+from kplab.trace.events import FrameSeen, KernelEvent, Lost, NftTrace, RulesetChanged, Sent
 from kplab.trace.journey import tell
 from kplab.trace.recording import Recording
 
@@ -146,3 +147,24 @@ def test_a_kernel_whose_trace_does_not_name_conntrack_entries(load: Load, name: 
     assert [h.conntrack for h in journey.hops if h.kind == "conntrack"] == [
         h.conntrack for h in now.hops if h.kind == "conntrack"
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "destination", "complete", "said"),
+    [
+        ("ENETUNREACH: Network is unreachable", "10.96.0.42", True, "own kernel refused to send it: ENETUNREACH"),
+        ("", "10.244.1.10", False, "is an address of web-1 itself"),
+        ("", "10.96.0.42", False, "nothing was seen"),
+    ],
+    ids=["refused", "to itself", "gone"],
+)
+def test_a_packet_that_nobody_saw(load: Load, error: str, destination: str, complete: bool, said: str) -> None:
+    """What is known is told: the sending, and the kernel's refusal; the rest is said not to be known."""
+    recording = load("lab-nft-hairpin")
+    packet = bytes(IP(src="10.244.1.10", dst=destination) / TCP(sport=9, dport=80))
+    sent = KernelEvent(1, 1, "web-1", Sent(packet, error=error))
+    journey = tell(replace(recording, events=(sent,)))
+
+    assert [hop.kind for hop in journey.hops][:1] == ["sent"]
+    assert journey.complete is complete
+    assert said in journey.outcome
