@@ -18,6 +18,9 @@ from kplab.trace.events import FrameSeen, KernelEvent
 from kplab.trace.identity import Key, key_of, read
 from kplab.trace.lives import Life
 
+_OPEN = 256
+"""Of packets that are equal to the bit, how many of the latest may still be under way."""
+
 
 @dataclass(slots=True)
 class Crossing:
@@ -134,7 +137,8 @@ def _crossing(topology: Topology, event: KernelEvent, frame: FrameSeen, headers:
 
 def _place(chains: list[list[Crossing]], new: Crossing, roles: dict[str, str]) -> None:
     """Join the crossing to the sighting at the link's other end, to the path that it goes on from, or to neither."""
-    for chain in chains:
+    recent = chains[: -_OPEN - 1 : -1]
+    for chain in recent:
         last = chain[-1]
         if (last.start, last.end, last.headers.ttl) == (new.start, new.end, new.headers.ttl):
             if last.into is None and new.out is None:
@@ -144,9 +148,9 @@ def _place(chains: list[list[Crossing]], new: Crossing, roles: dict[str, str]) -
                 last.out = new.out
                 return
     # Of two copies at the same place the earlier has been there longer than any node takes: it ended there.
-    onward = [chain for chain in chains if _goes_on(chain[-1], new, roles)]
-    if onward:
-        max(onward, key=lambda chain: chain[-1].stamp).append(new)
+    onward = next((chain for chain in recent if _goes_on(chain[-1], new, roles)), None)
+    if onward is not None:
+        onward.append(new)
     else:
         chains.append([new])
 

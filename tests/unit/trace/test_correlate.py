@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import ICMP, IP, TCP
 
 from kplab.model.journey import Hop, Journey
 from kplab.trace.correlate import find_packets
-from kplab.trace.events import FrameSeen, KernelEvent, Lost, NftTrace, RulesetChanged, Sent
+from kplab.trace.events import CtChange, FrameSeen, KernelEvent, Lost, NftTrace, RulesetChanged, Sent
 from kplab.trace.journey import tell
 from kplab.trace.recording import Recording
 
@@ -168,3 +168,20 @@ def test_a_packet_that_nobody_saw(load: Load, error: str, destination: str, comp
     assert [hop.kind for hop in journey.hops][:1] == ["sent"]
     assert journey.complete is complete
     assert said in journey.outcome
+
+
+def test_a_redirect_about_a_translated_connection_is_dropped_by_nat(load: Load) -> None:
+    """It ends in OUTPUT without a rule: nf_nat does not let it out, and the journey says so."""
+    recording = load("lab-nft-hairpin")
+    entry = next(event.what.id for event in recording.events if isinstance(event.what, CtChange))
+    redirect = bytes(IP(src="10.244.1.1", dst="10.244.1.10", id=7) / ICMP(type=5, code=1, gw="10.244.1.10"))
+    what = NftTrace(
+        1, "inet", "kplab-trace", "output-first", "policy", "accept", oif="veth-web-1", packet=redirect,
+        ct_id=entry, ct_direction="reply", ct_state="related",
+    )  # fmt: skip
+    last = recording.events[-1]
+    journey = tell(replace(recording, events=(*recording.events, KernelEvent(9999, last.stamp + 9, "node-a", what))))
+
+    assert (journey.complete, journey.packets) == (True, 3)
+    assert (journey.hops[-1].kind, journey.hops[-1].evidence) == ("dropped", "modelled")
+    assert "redirect" in journey.hops[-1].text

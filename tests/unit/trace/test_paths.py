@@ -124,3 +124,10 @@ def test_a_flooded_frame_is_followed_where_it_came_furthest() -> None:
 def test_bytes_that_are_no_packet_are_passed_over() -> None:
     """ARP and rubbish make no path."""
     assert find_paths(TOPOLOGY, [frame("client:eth0>", b"\0\x01rubbish")], []) == []
+
+
+def test_a_flood_of_equal_packets_is_told_apart_in_reasonable_time() -> None:
+    """Datagrams without an IP id may be equal by the thousand; only the latest can still be under way."""
+    events = [KernelEvent(n, n, e.node, e.what) for n, e in enumerate(whole_way() * 500)]
+
+    assert [places(path)[-1] for path in find_paths(TOPOLOGY, events, [])] == ["web"] * 500
