@@ -16,12 +16,12 @@ from kplab.agent.children import RunningProgram, RunningShell
 from kplab.agent.connection import Connection, failure
 from kplab.agent.guard import refuse_foreign_namespaces
 from kplab.agent.lab import Helpers, Lab
+from kplab.agent.planning import plan_manifest
 from kplab.agent.proxies import read_reports, wait_synced, write_manifest
 from kplab.agent.sending import record
 from kplab.agent.up import build_lab
 from kplab.agent.wait import close_together
 from kplab.errors import GuardError, KplabError, LabError, ProtocolError
-from kplab.model.loader import parse_cluster
 from kplab.protocol.messages import (
     Apply,
     Done,
@@ -45,9 +45,6 @@ from kplab.protocol.messages import (
     Welcome,
 )
 from kplab.trace.recording import NodeState
-
-MANIFEST_NAME = "manifest"
-"""What messages call the manifest: its file is the user's, and its name stays on the user's side."""
 
 
 class Agent:
@@ -264,8 +261,9 @@ class Agent:
         return lab.reader.read(message.node)
 
     def _apply(self, message: Apply, connection: Connection) -> None:
+        """Have a new manifest synced. Nodes and pods stay those that the lab was built with."""
         lab = self._standing()
-        parse_cluster(message.manifest, MANIFEST_NAME)
+        plan_manifest(message.manifest, with_servers=False)
         lab.manifest = message.manifest
         wait_synced(lab.proxies, write_manifest(message.manifest), _hangup(connection))
         connection.send(Done(id=message.id))
@@ -294,7 +292,8 @@ class Agent:
                         assert_never(message)
 
     def _relay(self, shell: RunningShell) -> None:
-        data = shell.read()
+        # It may have ended since it was found readable, and its descriptor may be another's by now.
+        data = shell.read() if shell in self._shells else None
         if data:
             shell.owner.send(data)
 

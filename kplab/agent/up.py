@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kplab import __version__
 from kplab.agent.lab import Helpers, Lab, Server
 from kplab.agent.node_state import NodeReader
+from kplab.agent.planning import plan_manifest
 from kplab.agent.proxies import CONFIG, default_config, start_proxy, wait_synced, write_manifest
 from kplab.agent.wait import gone, readable
 from kplab.capture.tracing import tracing_ruleset
@@ -21,10 +22,8 @@ from kplab.errors import LabError, UsageError
 from kplab.lab.build import make_links, make_namespaces
 from kplab.lab.frontends import link_frontends
 from kplab.lab.netns import NetworkNamespaces, mount_run
-from kplab.lab.plan import cluster_cidrs, plan_lab
 from kplab.lab.run import Runner
 from kplab.lab.send import PacketSender
-from kplab.model.loader import parse_cluster
 from kplab.model.topology import Namespace, Topology
 from kplab.protocol.messages import Up
 from kplab.trace.recording import Backend, Facts
@@ -67,13 +66,13 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         raise UsageError(f"there is no mode {request.mode!r}", hint=f"the lab's modes: {', '.join(MODES)}")
     steps = _Steps(tell, time.monotonic, time.monotonic())
     with steps.step("cluster"):
-        cluster = parse_cluster(request.manifest, "manifest")
-        topology = plan_lab(cluster, with_servers=request.with_servers)
+        planned = plan_manifest(request.manifest, with_servers=request.with_servers)
+        topology = planned.topology
         mount_run()
         link_frontends(request.backend)
         namespaces = NetworkNamespaces()
         mtime = write_manifest(request.manifest)
-        CONFIG.write_text(request.config or default_config(cluster_cidrs(cluster), request.mode))
+        CONFIG.write_text(request.config or default_config(planned.cluster_cidrs, request.mode))
     with steps.step("namespaces"):
         make_namespaces(topology, namespaces)
         _trace_nodes(topology, namespaces, helpers.runner, request.backend)
