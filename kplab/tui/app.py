@@ -93,7 +93,7 @@ class KplabApp(App[int]):
     def _watch_signals(self) -> None:
         """End in order when the terminal goes or somebody asks us to."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread: in tests
                 loop.add_signal_handler(number, self._leave, 128 + number)
 

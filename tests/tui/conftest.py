@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from kplab.course.engine import LessonRun
@@ -127,22 +128,26 @@ class Stage:
             await self.settle()
 
     async def type(self, text: str) -> None:
-        """Type a text, character by character."""
-        names = {"/": "slash", " ": "space", "(": "left_parenthesis", ")": "right_parenthesis"}
+        """Put a text into the line that has the focus, as a paste does."""
+        assert self.app.focused is not None
+        self.app.focused.post_message(Paste(text))
+        await self.settle()
+
+    async def keys(self, text: str) -> None:
+        """Type a text, one key for each character."""
+        names = {"/": "slash", " ": "space"}
         assert self.pilot is not None
-        for char in text:
-            await self.pilot.press(names.get(char, char))
+        await self.pilot.press(*(names.get(char, char) for char in text))
         await self.settle()
 
     async def settle(self) -> None:
         """Wait until nothing is left to be done."""
         assert self.pilot is not None
         await self.pilot.pause()
-        await self.pilot.app.workers.wait_for_complete(
-            [w for w in self.app.workers if w.name not in {"action_elsewhere", "action_examples", "action_look",
-                                                            "action_shell"}]
-        )  # fmt: skip
-        await self.pilot.pause()
+        grading = [worker for worker in self.app.workers if worker.group == "grading"]
+        if grading:
+            await self.app.workers.wait_for_complete(grading)
+            await self.pilot.pause()
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, in frames of a thirtieth of a second."""

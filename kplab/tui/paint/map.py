@@ -127,7 +127,7 @@ def _paint_edge(
     size = columns.boxes[index + 1][0] - begin
     for y, (origin, target) in zip(lanes, ((edge.left, edge.right), (edge.right, edge.left)), strict=True):
         done = next((lane for lane in state.lanes if (lane.origin, lane.target) == (origin, target)), None)
-        ahead = any((lane.origin, lane.target) == (origin, target) for lane in state.ahead)
+        ahead = state.place is None or any((lane.origin, lane.target) == (origin, target) for lane in state.ahead)
         rightward = origin == edge.left
         if done is not None:
             way = "─" * (size - 1)

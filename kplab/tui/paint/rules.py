@@ -11,10 +11,15 @@ _COMMENT = re.compile(r'( -m comment --comment (?:"[^"]*"|\S+))')
 
 
 def paint_rule(text: str, width: int, *, cursor: bool, current: bool, found: bool) -> Line:
-    """Paint a line; `current` is the rule of the hop that is shown, `found` a hit of the search."""
+    """Paint a line; `current` is the rule of the hop that is shown, `found` a hit of the search.
+
+    A line that is too long shows … in place of its comment; the panel shows the one under the cursor in full.
+    """
     mark = "▶" if current else "·" if found else " "
     head = Span(f"{mark} ", "now" if current else "changed")
     body = tuple(_parts(text))
+    if len(text) + 2 > width:
+        body = tuple(span._replace(text=" …") if _COMMENT.fullmatch(span.text) else span for span in body)
     if cursor:
         body = tuple(span._replace(style="cursor") for span in body)
     elif current:

@@ -179,7 +179,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
             await panel.show()
         self.refresh_desk()
 
-    @work
+    @work(group="grading")
     async def _graded(self) -> None:
         await self.show_lesson()
         run = self.desk.run

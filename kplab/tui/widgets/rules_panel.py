@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Input
 
 from kplab.model.journey import Hop
 from kplab.tui.help import Help
-from kplab.tui.paint.lines import Line, Span, line, spread
+from kplab.tui.paint.lines import Line, Span, StyleName, line, spread, wrap
 from kplab.tui.paint.rules import paint_rule
 from kplab.tui.rulebook import Rulebook
 from kplab.tui.widgets.painted import Painted, PaintedScroll
@@ -46,8 +48,31 @@ class RulesTitle(Painted):
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """Paint one line."""
-        note = self._note or "/ search · g chain · ⏎ follow · ⌫ back · o other"
-        return [spread(line(Span(self._text, "title")), line(Span(note, "muted")), width)]
+        notes = (self._note,) if self._note else ("/ search · g chain · ⏎ follow · ⌫ back · o other", "? keys", "")
+        note = next((one for one in notes if len(self._text) + len(one) + 2 <= width), notes[-1])
+        style: StyleName = "wrong" if self._note else "muted"
+        return [spread(line(Span(self._text, "title")), line(Span(note, style)), width)]
+
+
+class RuleInFull(Painted):
+    """The line under the cursor, verbatim, as long as it is."""
+
+    help: ClassVar[Help] = _HELP
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+
+    def show(self, text: str) -> None:
+        """Show a line."""
+        if text != self._text:
+            self._text = text
+            self.repaint()
+
+    def lines(self, width: int, height: int) -> Sequence[Line]:
+        """Paint it on two rows."""
+        rows = wrap(self._text, width, 2) if self._text else [""]
+        return [line(Span(row, "muted")) for row in (*rows, "")[:2]]
 
 
 class RulesLines(PaintedScroll):
@@ -62,6 +87,12 @@ class RulesLines(PaintedScroll):
         Binding("enter", "follow", "follow", id="rules.follow", tooltip="Go to the chain that this rule jumps to"),
         Binding("backspace", "return", "back", id="rules.back", tooltip="Go back to where you came from"),
     ]
+
+    @dataclass
+    class Moved(Message):
+        """The cursor stands on another line."""
+
+        text: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +129,7 @@ class RulesLines(PaintedScroll):
         if not top <= self.cursor < top + self.size.height:
             self.scroll_to(y=max(self.cursor - self.size.height // 3, 0), animate=False)
         self.refresh()
+        self.post_message(self.Moved(self.book.lines[self.cursor]))
 
     def mark(self, number: int | None) -> None:
         """Mark the rule of the hop that is shown, and bring it into sight."""
@@ -151,6 +183,7 @@ class RulesPanel(Vertical):
         """Title, lines, search."""
         yield RulesTitle()
         yield RulesLines()
+        yield RuleInFull()
         ask = Input(id="rules-ask", compact=True, classes="hidden")
         ask.help = _HELP  # type: ignore[attr-defined]  # our own attribute on Textual's widget
         yield ask
@@ -174,6 +207,11 @@ class RulesPanel(Vertical):
         if hop.rule is not None and hop.table and hop.chain and hop.rule_number:
             line_number = self._books[wanted].rule_line(hop.table, hop.chain, hop.rule_number)
         self.query_one(RulesLines).mark(line_number)
+
+    @on(RulesLines.Moved)
+    def _show_in_full(self, event: RulesLines.Moved) -> None:
+        event.stop()
+        self.query_one(RuleInFull).show(event.text)
 
     def on_show(self) -> None:
         """Catch up with the packet when the tab is opened."""
