@@ -124,8 +124,12 @@ def _greeted_agent(name: str) -> tuple[StartedAgent, Channel]:
         except (ProtocolError, UnknownNameError) as error:
             agent.process.wait(END_LIMIT)
             failures.append(agent.said() or error.happened)
+            refused = agent.refused()
             if channel:
                 channel.close()
+            agent.wait(END_LIMIT)
+            if not refused:
+                break
         else:
             agent.wait(END_LIMIT)
             return agent, channel

@@ -246,8 +246,11 @@ def _greeted_agent() -> tuple[StartedAgent, Channel]:
             greet(channel)
         except ProtocolError as error:
             failures.append(agent.said() or error.happened)
+            refused = agent.refused()
             channel.close()
             agent.wait(END_LIMIT)
+            if not refused:
+                break
         except BaseException:
             channel.close()
             agent.wait(END_LIMIT)

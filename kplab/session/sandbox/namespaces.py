@@ -37,16 +37,24 @@ class StartedAgent:
     detached: bool
     _ended: bool = field(default=False)
 
+    def refused(self) -> bool:
+        """Tell whether `unshare` could not make the namespaces, so that another way may still work.
+
+        An agent that began and then ended, or was killed, is another matter.
+        """
+        return self._text().startswith("unshare:")
+
     def said(self) -> str:
         """Return what was said on standard error, and the exit status if it ended badly."""
-        if self._ended:
-            return ""
-        text = os.pread(self.stderr, 8192, 0).decode(errors="replace").strip()
+        text = self._text()
         status = self.process.poll()
         if not status:
             return text
         how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
         return f"{text} ({how})" if text else how
+
+    def _text(self) -> str:
+        return "" if self._ended else os.pread(self.stderr, 8192, 0).decode(errors="replace").strip()
 
     def wait(self, seconds: float) -> None:
         """Wait for its end, once the channel has been closed; kill what does not end."""

@@ -60,7 +60,11 @@ def test_sigkill_at_any_moment_leaves_nothing(
                 # A pod's server or a proxy: the lab lives on, until its user ends.
                 time.sleep(0.05)
                 student.kill()
-            _, said = student.communicate(timeout=30)
+            try:
+                _, said = student.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                student.kill()
+                pytest.fail(f"{told}: the user's process did not notice that {victim} of {lab} was gone")
         assert remains.gone(), f"{told}: {remains.left()}"
         if victim in lab[:2]:
             assert "ProtocolError" in said or "SandboxError" in said, f"{told}: {said}"
