@@ -8,6 +8,7 @@ The kernel ends up holding what kube-proxy's own commands (`upstream.py`) leave 
   every line: quadratic (80 s for 28,000 chains). A listing of the whole table (`-S`) as the first line makes it
   read all chains once instead (`all_chains` in iptables/nft-cache.c), and the same text takes 1.7 s. The listing is
   not free in a table that is full already, so it is used only where it wins.
+* In a user namespace a large transaction is refused; it goes in pieces (`pieces.py`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from kplab.errors import ApplyError, ProgramError
+from kplab.errors import ApplyError, LabError, ProgramError
 from kplab.modes.program import IptablesProgram
 from kplab.proxy.dump import CANARY, CANARY_TABLES, Held, chains_listed, printed, quoted, read_dump, stale_chains
+from kplab.proxy.pieces import in_pieces, jumps_last, message_bytes, send_capacity
 from kplab.proxy.tools import LIMIT, Tools
+
+TOO_LONG = "Message too long"
+TOO_LONG_HINT = (
+    "in a user namespace iptables-nft can send only some 250 rules at once, and kube-proxy sends all; "
+    "leave out --like-upstream, or use --backend legacy"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class DirectApplier:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._rules_held = 0
+        self._capacity = send_capacity() if tools.backend == "nft" else None
 
     def apply(self, order: Order) -> None:
         """Read what is there, then write everything in one `iptables-restore`."""
@@ -88,6 +97,9 @@ class DirectApplier:
         return chains_listed(listed)
 
     def _restore(self, before: str, text: str) -> None:
+        if self._capacity is not None and message_bytes(text) > self._capacity:
+            self._restore_in_pieces(before, text, self._capacity)
+            return
         if self._tools.backend == "nft" and listing_pays(text.count("\n:"), self._rules_held):
             try:
                 self._tools.restore(before + text.replace("*nat\n", "*nat\n-S\n", 1))
@@ -97,6 +109,18 @@ class DirectApplier:
             else:
                 return
         restore_plainly(self._tools, before + text)
+
+    def _restore_in_pieces(self, before: str, text: str, capacity: int) -> None:
+        last = jumps_last(before, text)
+        pieces = in_pieces(text, capacity) + last
+        try:
+            self._tools.restore(pieces)
+        except ProgramError as error:
+            if TOO_LONG not in error.happened:
+                raise refused(self._tools, pieces, error) from error
+            # A rule may take more room than we count on.
+            self._capacity = capacity // 2
+            restore_plainly(self._tools, in_pieces(text, capacity // 2) + last)
 
 
 def restore_plainly(tools: Tools, text: str) -> None:
@@ -110,12 +134,19 @@ def restore_plainly(tools: Tools, text: str) -> None:
     try:
         tools.restore(text)
     except ProgramError as error:
-        if error.status == 127:
-            raise
+        raise refused(tools, text, error) from error
+
+
+def refused(tools: Tools, text: str, error: ProgramError) -> LabError:
+    """Return the error for a text that `iptables-restore` did not take; the line that it names is quoted."""
+    if error.status == 127:
+        return error
+    hint = TOO_LONG_HINT
+    if TOO_LONG not in error.happened:
         lines = text.splitlines()
         number = next((int(word) for word in error.happened.split() if word.isdecimal()), 0)
-        named = f"line {number} reads: {lines[number - 1]}" if 0 < number <= len(lines) else ""
-        raise ApplyError(f"write rules with {tools.program}-restore", error.happened, named) from error
+        hint = f"line {number} reads: {lines[number - 1]}" if 0 < number <= len(lines) else ""
+    return ApplyError(f"write rules with {tools.program}-restore", error.happened, hint)
 
 
 def preparations(program: IptablesProgram, held: Held) -> str:
