@@ -211,6 +211,7 @@ def stage(session: FakeSession, journey: Journey) -> OpenStage:
         journeys: tuple[Journey, ...] = (journey,),
         build: Callable[[Report], Session] | None = None,
         live: bool = True,
+        ticking: bool = False,
     ) -> AsyncIterator[Stage]:
         run = LessonRun(lesson, None, lambda: 0.0) if lesson is not None else None
         told = list(journeys)
@@ -231,7 +232,7 @@ def stage(session: FakeSession, journey: Journey) -> OpenStage:
             run=run,
             manifest=MANIFEST,
             clock=lambda: made[0].now if made else 0.0,
-            ticking=False,
+            ticking=ticking,
             inline=True,
         )
         made.append(Stage(app, session, run))

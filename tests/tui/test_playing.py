@@ -28,6 +28,18 @@ async def test_it_plays_at_once_and_shows_each_tried_rule(stage: OpenStage) -> N
         assert "tried 3" in s.text()
 
 
+async def test_the_ticker_runs_while_it_plays_and_rests_while_it_pauses(stage: OpenStage) -> None:
+    """A replay plays by itself; a pause costs nothing."""
+    async with stage(live=False, ticking=True) as s:
+        assert s.screen.ticks
+        await s.press("space")
+        assert not s.screen.ticks
+
+        await s.press("space")
+
+        assert s.screen.ticks
+
+
 async def test_back_and_forward_by_hop_and_by_rule(stage: OpenStage) -> None:
     """A step back undoes a step forward."""
     async with stage(live=False) as s:

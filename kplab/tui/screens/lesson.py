@@ -111,6 +111,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
         if desk.recording is not None:
             self._show_story()
         self.refresh_desk()
+        self.moved()
 
     # ---- showing ------------------------------------------------------------------------------------------
 
@@ -162,10 +163,15 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
     def _on_tick(self) -> None:
         self.tick(self.clock())
 
+    @property
+    def ticks(self) -> bool:
+        """Whether the ticker runs."""
+        playback = self.desk.playback
+        return self._ticking and playback is not None and playback.playing
+
     def moved(self) -> None:
         """Run the ticker while it plays; let the lesson judge a journey that was seen to its end."""
-        playback = self.desk.playback
-        if playback is not None and playback.playing and self._ticking:
+        if self.ticks:
             self._timer.resume()
         else:
             self._timer.pause()
