@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
 from textual import on, work
 
 from kplab.course.lesson import Preset
+from kplab.session.base import Session
 from kplab.session.terminal import relay_shell
 from kplab.tui.screens.base import DeskScreen
 from kplab.tui.screens.overlays import ChooseScreen
 from kplab.tui.widgets.lesson_panel import Choices, LessonPanel
+
+
+@contextmanager
+def ended_by_signals(session: Session) -> Iterator[None]:
+    """End the lab, and with it a shell that holds the terminal, when a signal asks us to leave.
+
+    The event loop, which otherwise sees to signals, stands still meanwhile; it hears of the signal afterwards. The
+    lab is closed in a thread, because the main one may be in the middle of a call of the session's.
+    """
+
+    def close(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=session.close, daemon=True).start()
+
+    before = {number: signal.signal(number, close) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except OSError:  # the terminal has gone: SIGHUP says so to the event loop
+        session.close()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class StudyActions(DeskScreen):
@@ -100,7 +128,8 @@ class StudyActions(DeskScreen):
         )
         if chosen is None:
             return
-        with self.app.suspend():
+        with self.app.suspend(), ended_by_signals(desk.session):
+            print(f"A shell in {chosen}, in the lab: nothing outside it can be changed. `exit` leads back.")  # noqa: T201
             relay_shell(desk.session, chosen)
         self.refresh(layout=True)
         self.action_check()
