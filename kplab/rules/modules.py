@@ -178,7 +178,9 @@ _WHOLE_ADDRESS = ("255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
 
 def _recent(module: str, options: list[Option]) -> list[Match]:
     given = {option.name: option for option in options}
-    check = next(option for option in options if option.name in _RECENT_CHECKS)
+    check = next((option for option in options if option.name in _RECENT_CHECKS), None)
+    if check is None:
+        return [_unknown(module, options)]
     further = [option for option in options if option.name not in _RECENT_CHECKS and option.name not in _RECENT_PLAIN]
     masked = "--mask" in given and given["--mask"].values[0] not in _WHOLE_ADDRESS
     if masked or (further and check.inverted):
