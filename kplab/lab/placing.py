@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 
 from kplab.errors import ManifestError
 from kplab.lab.listeners import distinct, pod_listeners, slice_listeners
@@ -46,7 +46,9 @@ class PlacedNode:
     pod_cidrs: tuple[Network, ...]
     pods: tuple[Pod, ...] = ()
     prefixes: tuple[Network, ...] = ()
-    """Endpoint addresses without a Pod, as prefixes: one shared namespace takes them all for its own."""
+    """Where endpoint addresses without a Pod are: what is for these goes by the node to one namespace."""
+    answered: tuple[Network, ...] = ()
+    """What that namespace takes for its own: those addresses, and nothing that is a pod's or the gateway's."""
     shared_listeners: tuple[Listener, ...] = ()
     own_listeners: tuple[Listener, ...] = ()
     """Of host-network pods, and of endpoints that are the node's own addresses."""
@@ -141,7 +143,7 @@ def _with_strays(node: PlacedNode, cluster: Cluster, nodes: list[PlacedNode]) ->
     """Give a node the endpoint addresses that no Pod answers for."""
     held = {ip for pod in cluster.pods for ip in pod.ips} | {*CONTROL_PLANE_ADDRESSES, *ROUTER_ADDRESSES}
     held |= {ip for each in nodes if each.name != node.name for ip in each.ips}
-    prefixes: set[Network] = set()
+    strays: set[str] = set()
     shared: list[Listener] = []
     own = list(node.own_listeners)
     for listeners, endpoint in endpoints(cluster):
@@ -149,10 +151,40 @@ def _with_strays(node: PlacedNode, cluster: Cluster, nodes: list[PlacedNode]) ->
             if address in node.ips:
                 own += listeners
             elif address not in held and _home(endpoint, address, nodes) == node.name:
-                prefixes.add(_prefix(address, node))
+                strays.add(address)
                 shared += listeners
-    ordered = sorted(prefixes, key=lambda net: (net.version, int(net.network_address), net.prefixlen))
-    return replace(node, prefixes=tuple(ordered), shared_listeners=distinct(shared), own_listeners=distinct(own))
+    prefixes = _ordered({_prefix(address, node) for address in strays})
+    return replace(
+        node,
+        prefixes=prefixes,
+        answered=_answered(strays, prefixes, _taken(node)),
+        shared_listeners=distinct(shared),
+        own_listeners=distinct(own),
+    )
+
+
+def _taken(node: PlacedNode) -> set[str]:
+    """The addresses behind a node that somebody else has."""
+    gateways = {gateway for gateway in (node.gateway(4), node.gateway(6)) if gateway}
+    return {*node.ips, *(ip for pod in node.pods for ip in pod.ips), *gateways}
+
+
+def _answered(strays: set[str], prefixes: tuple[Network, ...], taken: set[str]) -> tuple[Network, ...]:
+    """The addresses as networks: just those, or the prefixes less what is taken, whichever needs fewer routes."""
+    just: list[Network] = [
+        *collapse_addresses(IPv4Network(ip) for ip in strays if ":" not in ip),
+        *collapse_addresses(IPv6Network(ip) for ip in strays if ":" in ip),
+    ]
+    rest = list(prefixes)
+    for holder in map(ip_address, taken):
+        within = [net for net in rest if holder in net]
+        rest = [net for net in rest if holder not in net]
+        rest += [part for net in within for part in net.address_exclude(ip_network(holder))]  # type: ignore[arg-type]
+    return _ordered(just if len(just) <= len(rest) else rest)
+
+
+def _ordered(networks: Iterable[Network]) -> tuple[Network, ...]:
+    return tuple(sorted(networks, key=lambda net: (net.version, int(net.network_address), net.prefixlen)))
 
 
 def _home(endpoint: Endpoint, address: str, nodes: list[PlacedNode]) -> str:

@@ -101,10 +101,10 @@ def _members(node: PlacedNode, names: dict[str, str]) -> list[Namespace]:
     if node.prefixes:
         versions = {net.version for net in node.prefixes}
         addresses = (f"{SHARED_LINK_LOCAL}/64",) if 6 in versions else ()
-        answered = tuple(Route(str(net), "lo", table="local") for net in node.prefixes)
+        answered = tuple(Route(str(net), "lo", table="local") for net in node.answered)
         members.append(
             Namespace(
-                f"pods-{node.name}",
+                _shared_name(node),
                 "pod",
                 node=node.name,
                 interfaces=(Interface("eth0", addresses),),
@@ -114,6 +114,10 @@ def _members(node: PlacedNode, names: dict[str, str]) -> list[Namespace]:
             )
         )
     return members
+
+
+def _shared_name(node: PlacedNode) -> str:
+    return f"pods-{node.name}"
 
 
 def _pod_routes(node: PlacedNode, versions: Collection[int]) -> tuple[Route, ...]:
@@ -132,10 +136,9 @@ def _node_namespace(node: PlacedNode, nodes: list[PlacedNode], members: list[Nam
     for member in members:
         device = interface_name("veth-", member.name)
         routes += [Route(_host(ip), device) for ip in member.addresses() if ip != SHARED_LINK_LOCAL]
-        for route in member.routes:
-            if route.table == "local":
-                via = SHARED_LINK_LOCAL if ":" in route.destination else None
-                routes.append(Route(route.destination, device, via=via))
+        if member.name == _shared_name(node):
+            for net in node.prefixes:
+                routes.append(Route(str(net), device, via=SHARED_LINK_LOCAL if net.version == 6 else None))
     return Namespace(
         node.name,
         "node",

@@ -20,6 +20,8 @@ from kplab.errors import SandboxError
 NAME = "namespaces"
 MAKE_NAMESPACES = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 OWN_USER = ("--user", "--map-root-user")
+_CHILD_WAS_KILLED = "unshare: sigprocmask"
+"""How unshare of util-linux 2.38 ends when its child was killed: it fails to unblock the signal to kill itself with."""
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where ip, nft and iptables are; often not on a user's PATH."""
 
@@ -42,7 +44,8 @@ class StartedAgent:
 
         An agent that began and then ended, or was killed, is another matter.
         """
-        return self._text().startswith("unshare:")
+        said = self._text()
+        return said.startswith("unshare:") and not said.startswith(_CHILD_WAS_KILLED)
 
     def said(self) -> str:
         """Return what was said on standard error, and the exit status if it ended badly."""

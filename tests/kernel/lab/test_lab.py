@@ -11,6 +11,7 @@ import pytest
 from kplab.errors import ApplyError, LabError, ManifestError, UnknownNameError, UsageError
 from kplab.model.expression import parse_expression
 from kplab.model.packet import ClientSpec
+from kplab.model.synthetic import large_cluster, large_manifest
 from kplab.session.base import LabPlan
 from kplab.session.live import LiveSession, start_lab
 from kplab.trace.events import ClientDone, CtChange, KernelEvent, NftTrace, Sent, Served
@@ -301,5 +302,19 @@ def test_iptables_legacy_is_a_back_end_too(plan: LabPlan) -> None:
     try:
         assert lab.execute("client", ("curl", "-sS", "--max-time", "2", "http://10.96.0.42/")).status == 0
         assert {save.backend for save in lab.read_node("node-a").saves} == {"legacy"}
+    finally:
+        lab.close()
+
+
+def test_a_large_cluster_stands() -> None:
+    """200 Services of 6 endpoints, without Pod objects: two shared namespaces answer for all 1,200 addresses."""
+    lab = start_lab(LabPlan(manifest=large_manifest(200, 6)))
+    try:
+        service = large_cluster(200, 6).services[150]
+        url = f"http://{service.cluster_ips[0]}:{service.ports[0].port}/"
+        answers = [lab.execute("client", ("curl", "-sS", "--max-time", "3", url)) for _ in range(8)]
+        assert {done.status for done in answers} == {0}, [done.stderr for done in answers]
+        assert all(done.stdout.startswith("pod: pods-node-") for done in answers)
+        assert len(lab.topology.namespaces) == 8
     finally:
         lab.close()

@@ -130,16 +130,30 @@ def slice_of(*endpoints: Endpoint, port: int = 80) -> EndpointSlice:
 
 
 def test_endpoints_without_pods_share_one_namespace_a_node() -> None:
-    """Thousands of endpoint addresses of a node's range cost one namespace, which takes the whole range for its own."""
+    """Many endpoint addresses of a node's range cost one namespace, which has just these for its own."""
     endpoints = [Endpoint((f"10.244.1.{n}",), node_name="node-a") for n in range(10, 250)]
     topology = plan_lab(Cluster(endpoint_slices=(slice_of(*endpoints),)))
 
     shared = found(topology, "pods-node-a")
-    assert Route("10.244.1.0/24", "lo", table="local") in shared.routes
+    local = [ip_network(r.destination) for r in shared.routes if r.table == "local"]
+    assert len(local) < 20
+    assert all(any(ip_address(e.addresses[0]) in net for net in local) for e in endpoints)
+    assert not any(ip_address(held) in net for net in local for held in ("10.244.1.1", "10.244.1.5"))
     assert shared.listeners == (Listener("TCP", 80, "http"),)
     onward = route(found(topology, "node-a"), "10.244.1.99")
     assert onward is not None
     assert topology.peer(End("node-a", onward.device)) == End("pods-node-a", "eth0")
+
+
+def test_scattered_endpoints_never_take_a_pods_address() -> None:
+    """Every other address of a range: the range is taken less the client's and the gateway's, in few routes."""
+    endpoints = [Endpoint((f"10.244.1.{n}",), node_name="node-a") for n in range(7, 250, 2)]
+    topology = plan_lab(Cluster(endpoint_slices=(slice_of(*endpoints),)))
+
+    local = [ip_network(r.destination) for r in found(topology, "pods-node-a").routes if r.table == "local"]
+    assert len(local) < 20
+    assert all(any(ip_address(e.addresses[0]) in net for net in local) for e in endpoints)
+    assert not any(ip_address(held) in net for net in local for held in ("10.244.1.1", "10.244.1.5"))
 
 
 def test_a_stray_endpoint_outside_every_range_is_routed_by_its_address() -> None:
