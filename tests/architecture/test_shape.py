@@ -83,7 +83,10 @@ def test_nothing_is_unfinished_or_points_outside() -> None:
 
 
 def test_catching_everything_is_kept_to_the_edges() -> None:
-    """`except Exception` stands at the agent's loop, the screen's worker and the command line only."""
+    """`except Exception` stands at the agent's loop, the screen's worker and the command line only.
+
+    Elsewhere a handler may tidy up after any exception, if it raises the same one again.
+    """
     allowed = {"kplab/agent", "kplab/tui/feed.py", "kplab/cli/main.py"}
     found = []
     for path in MODULES:
@@ -93,6 +96,11 @@ def test_catching_everything_is_kept_to_the_edges() -> None:
                 node.type is None
                 or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
             )
-            if everything and not any(name.startswith(a) for a in allowed):
+            if everything and not _raises_again(node) and not any(name.startswith(a) for a in allowed):
                 found.append(name)
     assert not found
+
+
+def _raises_again(node: ast.AST) -> bool:
+    last = node.body[-1] if isinstance(node, ast.ExceptHandler) else None
+    return isinstance(last, ast.Raise) and last.exc is None
