@@ -12,7 +12,7 @@ import re
 import socket
 import struct
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +56,10 @@ def start_kept_lab(name: str, plan: LabPlan, report: Report | None = None) -> Li
         UsageError: the name cannot be used, or that lab is up already. Else as `start_lab`.
     """
     agent, channel = _greeted_agent(_checked(name))
-    try:
+    with ExitStack() as undo:
+        undo.callback(_abandon, agent, channel, name)
         up: LabUp = bring_up(channel, plan, report)
-    except BaseException:
-        _abandon(agent, channel, name)
-        raise
+        undo.pop_all()
     return LiveSession(channel, None, up.topology, up.facts)
 
 
@@ -72,14 +71,13 @@ def connect_lab(name: str) -> LiveSession:
     """
     sock = _connect(_checked(name))
     channel = Channel(sock, lambda: "")
-    try:
+    with ExitStack() as undo:
+        undo.callback(channel.close)
         greet(channel)
         status = ask(channel, Status(), LabStatus, ANSWER_LIMIT)
         if status.topology is None or status.facts is None:
             raise ProtocolError(f"connect to the lab {name}", "it is still being built", "try again in a second")
-    except BaseException:
-        channel.close()
-        raise
+        undo.pop_all()
     return LiveSession(channel, None, status.topology, status.facts)
 
 
@@ -91,12 +89,10 @@ def stop_lab(name: str) -> None:
     """
     sock = _connect(_checked(name))
     channel = Channel(sock, lambda: "")
-    try:
+    with ExitStack() as undo:
+        undo.callback(channel.close)
         greet(channel)
-    except BaseException:
-        channel.close()
-        raise
-    _end(channel, name)
+        _end(channel, name)
 
 
 def _end(channel: Channel, name: str) -> None:

@@ -182,12 +182,11 @@ def start_lab(plan: LabPlan, report: Report | None = None) -> LiveSession:
     if plan.sandbox not in SANDBOXES:
         raise SandboxError(f"start a lab in the sandbox {plan.sandbox!r}", hint=f"known are: {', '.join(SANDBOXES)}")
     agent, channel = _greeted_agent()
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(agent.wait, END_LIMIT)
+        undo.callback(channel.close)
         up = bring_up(channel, plan, report)
-    except BaseException:
-        channel.close()
-        agent.wait(END_LIMIT)
-        raise
+        undo.pop_all()
     return LiveSession(channel, agent, up.topology, up.facts)
 
 
@@ -241,20 +240,17 @@ def _greeted_agent() -> tuple[StartedAgent, Channel]:
     for own_user in ways():
         agent = start_agent(own_user=own_user)
         assert agent.channel is not None  # noqa: S101 - it does not listen
-        channel = Channel(agent.channel, agent.said)
-        try:
-            greet(channel)
-        except ProtocolError as error:
-            failures.append(agent.said() or error.happened)
-            refused = agent.refused()
-            channel.close()
-            agent.wait(END_LIMIT)
-            if not refused:
-                break
-        except BaseException:
-            channel.close()
-            agent.wait(END_LIMIT)
-            raise
-        else:
-            return agent, channel
+        with contextlib.ExitStack() as undo:
+            undo.callback(agent.wait, END_LIMIT)
+            channel = Channel(agent.channel, agent.said)
+            undo.callback(channel.close)
+            try:
+                greet(channel)
+            except ProtocolError as error:
+                failures.append(agent.said() or error.happened)
+                if not agent.refused():
+                    break
+            else:
+                undo.pop_all()
+                return agent, channel
     raise explain(failures)

@@ -31,29 +31,52 @@ _VOLATILE = re.compile(
 
 @dataclass(frozen=True)
 class Remains:
-    """What there is of a lab on this machine: numbers of its namespaces, and pids on its first process's ancestry."""
+    """What there is of a lab on this machine: numbers of its namespaces, and its processes.
+
+    The kernel gives the number of a namespace that has gone to the next one, which may be another lab's on the same
+    machine. So processes count only if they began before we started to look for what is left, and if they were not
+    there, elsewhere, while the lab was.
+    """
 
     namespaces: frozenset[tuple[str, int]]
     pids: frozenset[int]
+    others: frozenset[int]
+    """Processes that were there, and not in the lab."""
 
-    def left(self) -> list[str]:
-        """Return what is still there: processes in its namespaces, and its processes."""
+    def left(self, before: float | None = None) -> list[str]:
+        """Return what is still there of what began before so many seconds after the machine's start."""
+        limit = _uptime() if before is None else before
         found = []
         for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                for kind, number in _namespaces(int(folder.name)):
-                    if (kind, number) in self.namespaces:
-                        found.append(f"pid {folder.name} is in {kind}:[{number}]")
-                if int(folder.name) in self.pids and _state(int(folder.name)) != "Z":
-                    found.append(f"pid {folder.name} lives")
+            if not folder.name.isdigit() or int(folder.name) in self.others or _began(int(folder.name)) > limit:
+                continue
+            for kind, number in _namespaces(int(folder.name)):
+                if (kind, number) in self.namespaces:
+                    found.append(f"pid {folder.name} is in {kind}:[{number}]")
+            if int(folder.name) in self.pids and _state(int(folder.name)) != "Z":
+                found.append(f"pid {folder.name} lives")
         return found
 
     def gone(self) -> bool:
         """Wait until nothing is left; tell whether that came to be."""
+        now = _uptime()
         until = time.monotonic() + LIMIT
-        while self.left() and time.monotonic() < until:
+        while self.left(now) and time.monotonic() < until:
             time.sleep(0.01)
-        return not self.left()
+        return not self.left(now)
+
+
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _began(pid: int) -> float:
+    """When a process began, in seconds since the machine's start; far in the future for one that has gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("inf")
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _namespaces(pid: int) -> set[tuple[str, int]]:
@@ -86,7 +109,9 @@ def remains(launcher: int) -> Remains:
     own = _namespaces(os.getpid())
     pids = [launcher, *children(launcher)]
     namespaces = {each for pid in pids for each in _namespaces(pid)} - own
-    return Remains(frozenset(namespaces), frozenset(pids) - {os.getpid()})
+    everybody = {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
+    others = {pid for pid in everybody if pid not in pids and not _namespaces(pid) & namespaces}
+    return Remains(frozenset(namespaces), frozenset(pids) - {os.getpid()}, frozenset(others))
 
 
 def machine() -> dict[str, str]:
