@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -28,6 +30,8 @@ from kplab.tui.screens.keys import KEYS
 from kplab.tui.screens.lesson import LessonScreen
 
 Clock = Callable[[], float]
+GRACE = 2.0
+"""Seconds that an orderly end may take after a signal."""
 
 
 class KplabApp(App[int]):
@@ -98,7 +102,14 @@ class KplabApp(App[int]):
                 loop.add_signal_handler(number, self._leave, 128 + number)
 
     def _leave(self, status: int) -> None:
+        threading.Thread(target=self._leave_anyway, args=(status,), daemon=True).start()
         self.exit(return_code=status)
+
+    def _leave_anyway(self, status: int) -> None:
+        """End the lab, and the process too if it stays: Textual waits for ever to write to a terminal that is gone."""
+        self.feed.close()
+        time.sleep(GRACE)
+        os._exit(status)
 
     def _deliver(self, message: Message) -> None:
         """Give the lesson, or this app while the lab is being built, a message of the feed's, from any thread."""

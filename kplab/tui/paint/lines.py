@@ -88,7 +88,7 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 def wrap(text: str, width: int, limit: int | None = None) -> list[str]:
     """Break a text into lines of `width` cells; with a `limit`, the last line is cut."""
-    rows = textwrap.wrap(text, max(width, 8), break_long_words=True) or [""]
+    rows = textwrap.wrap(text, max(width, 8), break_long_words=True, break_on_hyphens=False) or [""]
     if limit is not None and len(rows) > limit:
         rows = [*rows[: limit - 1], clip(" ".join(rows[limit - 1 :]), width)]
     return rows

@@ -14,7 +14,7 @@ _LIT: dict[Direction, StyleName] = {"request": "lit", "reply": "lit-reply"}
 _HOOK_CELLS = 13
 """POSTROUTING, the longest hook's name, and its mark."""
 _EDGE_LEAST = 4
-_EDGE_MOST = 22
+_EDGE_MOST = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,14 @@ def paint_where(frame: Frame, width: int) -> Line:
 
 
 def paint_headers(headers: tuple[HeaderField, ...], width: int) -> list[Line]:
-    """Paint the header fields on one line, or two; a changed one with its old value struck through."""
+    """Paint the header fields on one line, or two; a changed one with its old value struck through.
+
+    A mark of 0 is left out: it is what every packet has that nobody marked.
+    """
     rows: list[Line] = [()]
     for field in headers:
+        if field.name == "mark" and field.value == "0x0" and not field.changed:
+            continue
         spans = _field(field)
         if rows[-1] and width_of(rows[-1]) + 3 + width_of(spans) > width:
             rows.append(())
@@ -56,8 +61,8 @@ def paint_telling(frame: Frame, width: int, height: int) -> list[Line]:
     if frame.hop < 0:
         told = frame.sentence or "Write a packet below and press Enter: what the kernel does with it is shown here."
         return [line(Span(row, "muted")) for row in wrap(told, width, height)]
-    rows = wrap(frame.sentence, width - 6, height if height <= 3 else height - 1)
-    if len(rows) == height and rows[-1].endswith("…"):
+    rows = wrap(frame.sentence, width - 6, max(height - 1, 1))
+    if rows[-1].endswith("…"):
         rows[-1] = clip(rows[-1], width - 14) + " (y: all)"
     painted = [line(Span("why   " if i == 0 else "      ", "muted"), Span(row)) for i, row in enumerate(rows)]
     return [*painted, line(Span("next  ", "muted"), Span(clip(frame.next, width - 6), "muted"))][:height]
@@ -65,7 +70,7 @@ def paint_telling(frame: Frame, width: int, height: int) -> list[Line]:
 
 def paint_entries(entries: tuple[CtLine, ...], width: int, *, live: bool = False) -> list[Line]:
     """Paint the conntrack entries of a journey, two or three lines each."""
-    head = line(Span("as of this hop", "title"), Span("   v: the live table", "muted") if live else Span(""))
+    head = line(Span("conntrack, as of this hop", "title"), Span("   v: the live table", "muted") if live else Span(""))
     if not entries:
         return [head, line(Span("No conntrack entry was made or used up to this hop.", "muted"))]
     painted: list[Line] = [head]

@@ -63,14 +63,14 @@ def paint_walk_line(row: WalkLine, width: int, *, now: bool) -> Line:
         Span(f"{number} ", "muted"),
         Span(f"{MARKS[row.mark]} ", style),
         Span(fit(row.rule, asks), "now" if now and row.mark == "match" else style),
-        Span(" " + clip(row.note, room - asks), note),
+        Span("  " + clip(row.note, room - asks - 1), note),
     )
 
 
 def _asks_width(row: WalkLine, room: int) -> int:
     """Return how much of the room the condition gets: a fixed share, unless the reason or it needs more."""
     share = min(max(room * 46 // 100, 12), max(room - 10, 8))
-    asks, note = len(row.rule), len(row.note) + 1
+    asks, note = len(row.rule), len(row.note) + 2
     if asks <= share < asks + note <= room or (asks <= share and note > room - share):
         return max(asks, min(share, room - note))
     return max(share, min(asks, room - note))

@@ -84,9 +84,8 @@ class HeadersPanel(FramePanel):
         return frame.where, frame.evidence, frame.headers
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        """Paint two lines, three where the headers need them."""
-        rows = [paint_where(self._frame, width), *paint_headers(self._frame.headers, width)]
-        return rows[: height or 2]
+        """Paint two lines; the height stays, so that nothing beneath jumps."""
+        return [paint_where(self._frame, width), *paint_headers(self._frame.headers, width)][:2]
 
 
 class StoryPanel(FramePanel):

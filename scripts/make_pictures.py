@@ -1,0 +1,92 @@
+"""Makes the pictures of docs/pictures: a real lab, lesson 3, the screen driven by keys.
+
+Run `python scripts/make_pictures.py`; PNGs need rsvg-convert (Debian: librsvg2-bin).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from kplab.course.engine import LessonRun
+from kplab.course.live_parts import lab_plan, start_lab_live, tell_live
+from kplab.course.load import load_lesson, solution_answers
+from kplab.model.journey import Journey
+from kplab.session.base import Session
+from kplab.tui.app import KplabApp
+from kplab.tui.screens.lesson import LessonScreen
+
+FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
+FONT = "font-family: DejaVu Sans Mono, Menlo, Consolas, monospace"
+SHOTS = (
+    ("walk", (120, 36), "rule", "KUBE-SVC-"),
+    ("dnat", (120, 36), "DNAT", ""),
+    ("reply", (200, 50), "reverse NAT", ""),
+    ("small", (80, 24), "rule", "KUBE-SERVICES"),
+)
+"""Name, size, and the hop that is shown: its kind, and what its chain begins with."""
+
+
+async def take(session: Session, name: str, size: tuple[int, int], kind: str, chain: str) -> None:
+    """Send the first step's packet, go to the hop, and save the screen."""
+    lesson = load_lesson("lesson-3")
+    run = LessonRun(lesson, None, time.time)
+    run.predict(solution_answers(lesson)[run.step.id])
+    app = KplabApp(tell_live(), session=session, run=run, manifest=lesson.manifest, ticking=False)
+    async with app.run_test(size=size) as pilot:
+        screen = next(s for s in app.screen_stack if isinstance(s, LessonScreen))
+        await wait(pilot, screen)
+        await pilot.press("slash", "enter")
+        await wait(pilot, screen)
+        if kind == "reverse NAT":
+            await pilot.press("end")
+        screen.action_seek(hop_of(screen.desk.journey, kind, chain))
+        await pilot.pause(0.3)
+        save(name, app.export_screenshot(title="kplab start lesson-3"))
+
+
+async def wait(pilot: Pilot[int], screen: LessonScreen) -> None:
+    """Wait until the lab has answered."""
+    await pilot.pause(0.2)
+    while screen.desk.busy:
+        await pilot.pause(0.05)
+    await pilot.pause()
+
+
+def hop_of(journey: Journey | None, kind: str, chain: str) -> int:
+    """Return the first hop (0-based) of a kind, in a chain whose name begins like that."""
+    hops = journey.hops if journey else ()
+    return next(i for i, hop in enumerate(hops) if hop.kind == kind and (hop.chain or "").startswith(chain))
+
+
+def save(name: str, svg: str) -> None:
+    """Write the picture as SVG, with fonts that have our marks; and as PNG where rsvg-convert is installed."""
+    svg = svg.replace("font-family: Fira Code, monospace", FONT).replace("<svg ", '<svg xml:space="preserve" ', 1)
+    path = FOLDER / f"{name}.svg"
+    path.write_text(svg)
+    if shutil.which("rsvg-convert"):
+        # rsvg-convert does not stretch text to its `textLength`, so the font's size does it: 20.26 x 0.602 = 12.2.
+        plain = re.sub(r'textLength="[^"]*"', "", svg).replace("font-size: 20px", "font-size: 20.26px")
+        argv = ["rsvg-convert", "-w", "1400", "-o", str(path.with_suffix(".png"))]
+        subprocess.run(argv, input=plain.encode(), check=True)
+
+
+def main() -> None:
+    """Make every picture on one lab."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    session = start_lab_live()(lab_plan(load_lesson("lesson-3")), lambda step: None)
+    try:
+        for name, size, kind, chain in SHOTS:
+            asyncio.run(take(session, name, size, kind, chain))
+    finally:
+        session.close()
+
+
+if __name__ == "__main__":
+    main()
