@@ -43,7 +43,7 @@ from kplab.tui.widgets.walk_panel import WalkPanel
 from kplab.tui.widgets.wire_panel import WirePanel
 
 NARROW = 100
-WIDE = 160
+WIDE = 180
 SHORT = 30
 FRAMES_A_SECOND = 30
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kplab.scene.frame import Frame
 from kplab.tui.help import Help
-from kplab.tui.paint.lines import Line, Span, clip_line, line, spread
+from kplab.tui.paint.lines import Line, Span, line, spread, wrap
 from kplab.tui.paint.map import paint_map
 from kplab.tui.paint.story import paint_banners, paint_entries, paint_headers, paint_telling, paint_where
 from kplab.tui.paint.timeline import paint_timeline
@@ -134,7 +134,8 @@ class ConntrackPanel(FramePanel):
 
     def show_live(self, heading: str, table: tuple[str, ...]) -> None:
         """Show a node's table as the kernel holds it now; entries that were not there before are marked."""
-        known = frozenset(self._live[1]) if self._live else frozenset(table)
+        same = self._live is not None and self._live[0] == heading
+        known = frozenset(self._live[1]) if self._live is not None and same else frozenset(table)
         self._fresh = frozenset(table) - known
         self._live = (heading, table)
         self.repaint()
@@ -152,10 +153,11 @@ class ConntrackPanel(FramePanel):
         heading, table = self._live
         if not table:
             return [line(Span(heading, "title")), line(Span("The table is empty.", "muted"))]
-        rows = [
-            line(Span("+ " if text in self._fresh else "  ", "changed"), Span(" ".join(text.split()))) for text in table
-        ]
-        return [line(Span(heading, "title")), *(clip_line(row, width) for row in rows)]
+        rows: list[Line] = [line(Span(heading, "title"))]
+        for text in table:
+            for i, part in enumerate(wrap(" ".join(text.split()), width - 2)):
+                rows.append(line(Span("+ " if i == 0 and text in self._fresh else "  ", "changed"), Span(part)))
+        return rows
 
 
 class TimelinePanel(FramePanel):
