@@ -12,7 +12,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ class Terminal:
             os.execve(KPLAB, [str(KPLAB), "start", "lesson-3"], {**os.environ, "TERM": "xterm-256color"})  # noqa: S606
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
         self.seen = b""
+        self.ended = False
 
     def read(self, seconds: float) -> None:
         """Take in what is printed, for at most that long."""
@@ -73,6 +74,7 @@ class Terminal:
         def ended() -> bool:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                self.ended = True
                 done.append(os.waitstatus_to_exitcode(status))
             return bool(done)
 
@@ -98,16 +100,23 @@ def alive(pids: set[int]) -> set[int]:
 
 
 @pytest.fixture
-def terminal() -> Terminal:
-    """The lesson, open on a terminal."""
+def terminal() -> Iterator[Terminal]:
+    """The lesson, open on a terminal; a kplab that outlives its test is killed."""
     opened = Terminal()
+    yield from _opened(opened)
+    if not opened.ended:
+        os.kill(opened.pid, signal.SIGKILL)
+        os.waitpid(opened.pid, 0)
+
+
+def _opened(opened: Terminal) -> Iterator[Terminal]:
     opened.until(lambda: b"packet>" in opened.seen or b"leaves" in opened.seen, "the screen")
     if b"packet>" not in opened.seen:
         opened.type(b"q")
         opened.status()
         pytest.skip(f"no lab can be started here: {opened.seen[-300:]!r}")
     opened.seen = b""
-    return opened
+    yield opened
 
 
 @pytest.mark.parametrize(
@@ -173,6 +182,7 @@ def test_a_terminal_that_goes_away_takes_the_lab_with_it(terminal: Terminal) -> 
     while os.waitpid(terminal.pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() < end, "kplab outlived its terminal"
         select.select([], [], [], 0.05)
+    terminal.ended = True
     while alive(below):
         assert time.monotonic() < end, f"left behind: {alive(below)}"
         select.select([], [], [], 0.05)
