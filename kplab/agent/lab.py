@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kplab.agent.node_state import NodeReader
 from kplab.agent.proxies import Proxy
+from kplab.agent.tracing import TracingRules
 from kplab.capture.watch import Watch
 from kplab.errors import UnknownNameError
 from kplab.lab.craft import Crafter
@@ -50,6 +51,7 @@ class Lab:
     watch: Watch
     sender: PacketSender
     reader: NodeReader
+    tracing: TracingRules
     proxies: list[Proxy] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     recordings: Iterator[int] = field(default_factory=lambda: itertools.count(1))

@@ -32,6 +32,7 @@ def record(lab: Lab, request: Send, hangup: int) -> Recording:
         raise UsageError(
             "send from underlay", "it is a switch: it has no addresses", "send from a pod, a node or outside"
         )
+    lab.tracing.ensure(lab.nodes(), lab.sender.forget)
     spec = request.spec
     packet = b""
     match spec:

@@ -15,8 +15,8 @@ from kplab.agent.lab import Helpers, Lab, Server
 from kplab.agent.node_state import NodeReader
 from kplab.agent.planning import plan_manifest
 from kplab.agent.proxies import CONFIG, default_config, start_proxy, wait_synced, write_manifest
+from kplab.agent.tracing import TracingRules
 from kplab.agent.wait import gone, readable
-from kplab.capture.tracing import tracing_ruleset
 from kplab.capture.watch import Place, Watch
 from kplab.errors import LabError, UsageError
 from kplab.lab.build import make_links, make_namespaces
@@ -26,7 +26,7 @@ from kplab.lab.run import Runner
 from kplab.lab.send import PacketSender
 from kplab.model.topology import Namespace, Topology
 from kplab.protocol.messages import Up
-from kplab.trace.recording import Backend, Facts
+from kplab.trace.recording import Facts
 
 SERVERS_LIMIT = 10.0
 MODES = ("iptables",)
@@ -75,7 +75,8 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         CONFIG.write_text(request.config or default_config(planned.cluster_cidrs, request.mode))
     with steps.step("namespaces"):
         make_namespaces(topology, namespaces)
-        _trace_nodes(topology, namespaces, helpers.runner, request.backend)
+        tracing = TracingRules(namespaces, helpers.runner, request.backend)
+        tracing.load(topology.namespaces)
     nodes = [ns.name for ns in topology.namespaces if ns.role == "node"]
     with steps.step("links, addresses, routes"):
         # kube-proxy needs a while until it looks at anything; unless its configuration names addresses, it
@@ -99,19 +100,10 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
     lab = Lab(
         topology, facts, request.manifest, namespaces, helpers, watch,
         PacketSender(namespaces, helpers.crafter, helpers.runner, rng),
-        NodeReader(namespaces, helpers.runner, request.backend),
+        NodeReader(namespaces, helpers.runner, request.backend), tracing,
         proxies, servers,
     )  # fmt: skip
     return lab, steps.elapsed()
-
-
-def _trace_nodes(topology: Topology, namespaces: NetworkNamespaces, runner: Runner, backend: Backend) -> None:
-    """Load our tracing rules before anybody else writes any."""
-    for ns in topology.namespaces:
-        rules = tracing_ruleset(ns.role, backend)
-        if rules:
-            with namespaces.entered(ns.name):
-                runner.run(["nft", "-f", "-"], rules)
 
 
 def _places(topology: Topology, namespaces: NetworkNamespaces) -> list[Place]:

@@ -49,9 +49,9 @@ def fill(
 
 
 def source_port(layers: list[LayerFields]) -> int | None:
-    """Return the TCP source port of a filled packet, or None when it is not TCP."""
+    """Return the TCP or UDP source port of a filled packet, or None when it has none."""
     for name, fields in layers[1:]:
-        if name == "TCP":
+        if name in ("TCP", "UDP"):
             return int(fields["sport"])
         if name in NETWORK_LAYERS:
             break

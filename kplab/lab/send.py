@@ -28,8 +28,10 @@ IPV6_HDRINCL = 36
 _PRIORITY = -600
 """Before tracing and everything else: a dropped RST leaves no trace."""
 
-_RULES = f"""table inet {TABLE} {{
-  comment "kplab: keeps the kernel from resetting connections that a made packet began"
+_RULES = f"""table inet {TABLE}
+flush table inet {TABLE}
+table inet {TABLE} {{
+  comment "kplab: keeps the kernel from refusing the answers to packets that no socket of its own sent"
   set ports {{
     type inet_service
     flags interval
@@ -40,10 +42,14 @@ _RULES = f"""table inet {TABLE} {{
     type filter hook output priority {_PRIORITY}; policy accept;
     tcp flags & rst == rst tcp sport @ports meta skuid 0 accept
     tcp flags & rst == rst tcp sport @ports drop
+    meta l4proto {{ icmp, ipv6-icmp }} meta skuid 0 accept
+    icmp type destination-unreachable icmp code port-unreachable @th,240,16 >= {FIRST_PORT} drop
+    icmpv6 type destination-unreachable icmpv6 code port-unreachable @th,400,16 >= {FIRST_PORT} drop
   }}
 }}
 """
-# A made packet may be a RST itself: it has an owner, our raw socket. The kernel's own has none.
+# A made packet may be a RST or an ICMP error itself: it has an owner, our raw socket. The kernel's own has none.
+# 240 and 400 bits: ICMP's header (8 bytes), the quoted IP header (20 or 40), and into UDP's to its destination port.
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +102,16 @@ class PacketSender:
                 return Handed(packet, f"{name}: {os.strerror(error.errno or 0)}")
         return Handed(packet)
 
+    def forget(self, sender: str) -> None:
+        """Load our rules anew before the next packet from there: they may be gone."""
+        self._quiet.pop(sender, None)
+
     def _fresh_port(self) -> int:
         self._port = self._port + 1 if self._port < LAST_PORT else FIRST_PORT
         return self._port
 
     def _hush(self, sender: str, port: int) -> None:
-        """Drop the RSTs by which the sender's kernel would answer for a port that no socket of its own has."""
+        """Drop what the sender's kernel would say for a port that no socket of its own has: RSTs, port unreachable."""
         if sender not in self._quiet:
             self._runner.run(["nft", "-f", "-"], _RULES)
             self._quiet[sender] = set()

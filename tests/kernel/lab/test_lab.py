@@ -14,7 +14,7 @@ from kplab.model.packet import ClientSpec
 from kplab.model.synthetic import large_cluster, large_manifest
 from kplab.session.base import LabPlan
 from kplab.session.live import LiveSession, start_lab
-from kplab.trace.events import ClientDone, CtChange, KernelEvent, NftTrace, Sent, Served
+from kplab.trace.events import ClientDone, CtChange, FrameSeen, KernelEvent, NftTrace, Sent, Served
 from kplab.trace.recording import Recording
 
 pytestmark = pytest.mark.kernel
@@ -318,3 +318,22 @@ def test_a_large_cluster_stands() -> None:
         assert len(lab.topology.namespaces) == 8
     finally:
         lab.close()
+
+
+def test_the_answer_to_a_made_datagram_is_not_refused(lab: LiveSession) -> None:
+    """No socket waits for the echo of a made UDP packet, and yet the sender's kernel does not complain of it."""
+    recording = send(lab, 'IP(dst="10.96.0.10")/UDP(dport=53)/Raw(load="who is there?")')
+
+    protocols = [e.what.packet[9] for e in recording.events if isinstance(e.what, FrameSeen) and e.node == "client"]
+    assert protocols == [17, 17]
+
+
+def test_a_flushed_ruleset_is_traced_all_the_same(lab: LiveSession) -> None:
+    """`nft flush ruleset` in a node takes the lab's tracing away too; the next packet finds it there again."""
+    assert lab.execute("node-b", ("nft", "flush", "ruleset")).status == 0
+    try:
+        recording = send(lab, 'IP(dst="10.244.2.10")/TCP(dport=8080, flags="S")')
+    finally:
+        lab.apply(lab.status().manifest)
+
+    assert any(isinstance(e.what, NftTrace) and e.node == "node-b" for e in recording.events)
