@@ -62,8 +62,7 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         UsageError: the mode or the manifest cannot be used. LabError: something could not be built.
         CaptureError: the kernel cannot be watched.
     """
-    if request.mode not in MODES:
-        raise UsageError(f"there is no mode {request.mode!r}", hint=f"the lab's modes: {', '.join(MODES)}")
+    _require_mode(request.mode)
     steps = _Steps(tell, time.monotonic, time.monotonic())
     with steps.step("cluster"):
         planned = plan_manifest(request.manifest, with_servers=request.with_servers)
@@ -77,11 +76,11 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         make_namespaces(topology, namespaces)
         tracing = TracingRules(namespaces, helpers.runner, request.backend)
         tracing.load(topology.namespaces)
-    nodes = [ns.name for ns in topology.namespaces if ns.role == "node"]
     with steps.step("links, addresses, routes"):
         # kube-proxy needs a while until it looks at anything; unless its configuration names addresses, it
         # may start before they exist.
         early = request.with_proxy and "nodePortAddresses" not in request.config
+        nodes = [ns.name for ns in topology.namespaces if ns.role == "node"]
         proxies = [start_proxy(node, request.backend, request.mode) for node in nodes] if early else []
         listening = _start_servers(topology, helpers)
         make_links(topology, namespaces)
@@ -104,6 +103,11 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         proxies, servers,
     )  # fmt: skip
     return lab, steps.elapsed()
+
+
+def _require_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise UsageError(f"there is no mode {mode!r}", hint=f"the lab's modes: {', '.join(MODES)}")
 
 
 def _places(topology: Topology, namespaces: NetworkNamespaces) -> list[Place]:
