@@ -37,7 +37,7 @@ bench:
 	$(BIN)/python -m benchmarks
 
 pictures: setup-dev
-	$(BIN)/python scripts/pictures.py
+	$(BIN)/python scripts/make_pictures.py
 
 lock:
 	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/run.txt
