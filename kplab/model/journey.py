@@ -20,7 +20,7 @@ Direction = Literal["request", "reply"]
 
 Kind = Literal[
     "sent", "link", "hook", "chain", "rule", "DNAT", "SNAT", "conntrack", "route",
-    "dropped", "rejected", "delivered", "reply", "reverse NAT",
+    "dropped", "rejected", "delivered", "reply", "reverse NAT", "lookup", "IPVS", "socket", "proxy",
 ]  # fmt: skip
 
 
@@ -50,6 +50,42 @@ class CtEntry(msgspec.Struct, frozen=True):
     original: Flow
     reply: Flow
     state: str | None = None
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """A question put to a map or a set: the key as it was put together, and the element that answered."""
+
+    map: str
+    """Its name, like "service-ips", "cilium_lb4_services_v2"; "(anonymous)" for one inside a rule."""
+    key: str
+    """With its fields named: "ip daddr . meta l4proto . th dport = 10.96.0.42 . tcp . 80"."""
+    element: str | None
+    """The element that was hit, as the listing prints it; None when there was none."""
+    elements: int = 0
+    """How many elements it holds; one lookup, however many there are."""
+
+
+class RealServer(msgspec.Struct, frozen=True):
+    """One of a virtual server's real servers, with its counts before and after."""
+
+    address: str
+    weight: int
+    active_before: int = 0
+    active_after: int = 0
+    inactive_before: int = 0
+    inactive_after: int = 0
+
+
+class IpvsChoice(msgspec.Struct, frozen=True):
+    """What IPVS did: which virtual server was hit, and which real server was chosen."""
+
+    virtual_server: str
+    """"TCP 10.96.0.42:80"."""
+    scheduler: str
+    candidates: tuple[RealServer, ...]
+    chosen: str
+    connection: str | None = None
+    """The connection entry that was made, as `ipvsadm -Lnc` prints it."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +131,10 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     """`n` of the kernel events behind it."""
     service: str | None = None
     """`ns/name:port` that the rule was written for, read from its comment."""
+    lookup: Lookup | None = None
+    """For a map, a set or a BPF map that was asked in this hop."""
+    ipvs: IpvsChoice | None = None
+    """For the hop in which IPVS chose a real server."""
 
 
 class Journey(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,7 +141,47 @@ class RulesetChanged(msgspec.Struct, frozen=True, tag="ruleset"):
     program: str | None = None
 
 
-What = NftTrace | LegacyTrace | CtChange | FrameSeen | Sent | ClientDone | Served | Lost | RulesetChanged
+class SocketCall(msgspec.Struct, frozen=True, tag="socket-call"):
+    """A BPF program on a socket call, as it reported it: what was asked, what it found, what it made of it."""
+
+    call: Literal["connect", "getpeername", "sendmsg", "recvmsg"]
+    pid: int
+    program: str
+    protocol: Literal["TCP", "UDP"]
+    asked: str
+    """"10.96.0.42:80": the address before."""
+    answered: str
+    """The address after; the same when nothing was translated."""
+    cookie: int = 0
+    lookups: tuple[tuple[str, str, str], ...] = ()
+    """(map, key, value) in the order in which they were made; a value "" was not found."""
+
+
+class Proxied(msgspec.Struct, frozen=True, tag="proxied"):
+    """The userspace proxy took a connection (or datagram), and opened one of its own to an endpoint."""
+
+    protocol: Literal["TCP", "UDP"]
+    pid: int
+    service: str
+    accepted_from: str
+    accepted_on: str
+    dialled_from: str
+    dialled_to: str
+
+
+What = (
+    SocketCall
+    | Proxied
+    | NftTrace
+    | LegacyTrace
+    | CtChange
+    | FrameSeen
+    | Sent
+    | ClientDone
+    | Served
+    | Lost
+    | RulesetChanged
+)
 
 
 class KernelEvent(msgspec.Struct, frozen=True):

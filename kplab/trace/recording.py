@@ -69,6 +69,18 @@ class NodeState(msgspec.Struct, frozen=True):
     """`ipset save`, if there are sets."""
     recent: tuple[tuple[str, str], ...] = ()
     """/proc/net/xt_recent: (list's name, text), read before the packet."""
+    nft: str = ""
+    """`nft -a -j list ruleset` of the tables that a proxy mode of nf_tables' own wrote, or empty."""
+    ipvs: str = ""
+    """`ipvsadm -S -n` before the packet."""
+    ipvs_stats: tuple[str, str] = ("", "")
+    """`ipvsadm -L -n` before and after."""
+    ipvs_connections: tuple[str, str] = ("", "")
+    """`ipvsadm -L -n -c` before and after."""
+    bpf_maps: tuple[tuple[str, str], ...] = ()
+    """(map's name, `bpftool -j map dump` text) before the packet."""
+    processes: tuple[tuple[str, int], ...] = ()
+    """(name, process id) of what serves this node: kube-proxy."""
     lab_chains: tuple[tuple[str, str], ...] = ()
     """(table, chain) pairs that are the lab's own tracing, never shown as kube-proxy's."""
 
