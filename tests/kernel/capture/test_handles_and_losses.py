@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kplab.trace.events import Lost, RulesetChanged
+from kplab.trace.events import FrameSeen, Lost, RulesetChanged
 from tests.kernel.capture.play import FLOOD, OVERFLOW
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kernel
 
+IPV4 = 0x0800
 FORWARDED = 6
 """Our chains that a forwarded packet passes."""
 
@@ -86,8 +87,11 @@ def test_after_a_loss_the_next_question_is_whole(answers: Answers) -> None:
 def test_what_is_beyond_a_questions_room_counts_as_lost(answers: Answers) -> None:
     """Ten frames came; the first few are kept, the others are reported, and the next question starts with room."""
     answer = answers["little_room"]
-    assert (answer.extra["kept"], answer.extra["lost"]) == (3, 7)
-    assert len(answer.events) == 1
+    kept, lost = answer.extra["kept"], answer.extra["lost"]
+    assert 1 <= kept <= 3
+    # A neighbour may be asked after in between: such a frame takes room, or is lost, like any other.
+    assert kept + lost >= 10
+    assert sum(isinstance(e.what, FrameSeen) and e.what.protocol == IPV4 for e in answer.events) == 1
 
 
 def test_a_second_reader_of_nflog_is_told_why_not(legacy_answers: Answers) -> None:
