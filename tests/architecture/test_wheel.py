@@ -1,0 +1,37 @@
+"""What is installed holds everything that runs: lessons, styles, types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.architecture
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = [
+    "kplab/py.typed",
+    "kplab/tui/kplab.tcss",
+    "kplab/lessons/cluster.yaml",
+    "kplab/lessons/03-packet-path/lesson.toml",
+    "kplab/lessons/03-packet-path/steps/01-address.md",
+    "kplab/lessons/03-packet-path/solution/repair.sh",
+]
+
+
+def test_the_wheel_holds_what_runs_and_no_tests(tmp_path: Path) -> None:
+    """The built wheel has the lessons and the screen's styles, the three programs, and none of the tests."""
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+        entry_points = wheel.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+
+    assert set(SHIPPED) <= names
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+    assert all(f"{program} = " in entry_points for program in ("kplab", "kplab-agent", "kplab-proxy"))
