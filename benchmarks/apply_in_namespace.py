@@ -23,8 +23,10 @@ from kplab.model.synthetic import large_cluster
 from kplab.modes.facts import NodeFacts
 from kplab.proxy.apply import DirectApplier
 from kplab.proxy.guard import refuse_host_namespace
+from kplab.proxy.iptables_writer import IptablesWriter
 from kplab.proxy.nfacct import ensure_counters
 from kplab.proxy.proxier import Proxier, SyncOutcome
+from kplab.proxy.schedule import Schedule
 from kplab.proxy.tools import Backend, Tools
 
 CLONE_NEWNET = 0x40000000
@@ -43,7 +45,8 @@ def proxier(backend: Backend) -> Proxier:
     """Return a proxier whose schedule is not used."""
     tools = Tools(SystemRunner(), backend, 4)
     config = ProxyConfig(cluster_cidrs=("10.244.0.0/16",))
-    return Proxier(4, "node-a", config, DirectApplier(tools), lambda: FACTS)
+    writer = IptablesWriter(4, "node-a", config, DirectApplier(tools), lambda: FACTS)
+    return Proxier(4, "node-a", Schedule(1.0, 30.0), writer)
 
 
 def one_endpoint_less(cluster: Cluster) -> Cluster:

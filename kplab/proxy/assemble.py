@@ -14,10 +14,12 @@ from kplab.proxy.apply import Applier, DirectApplier
 from kplab.proxy.canary import Canary
 from kplab.proxy.conntrack import forget_stale_flows
 from kplab.proxy.facts import local_addresses, needs_addresses, read_facts
+from kplab.proxy.iptables_writer import IptablesWriter
 from kplab.proxy.loop import Clock, Observer, Parts
 from kplab.proxy.options import Options
 from kplab.proxy.proxier import Proxier
 from kplab.proxy.report import Reporter
+from kplab.proxy.schedule import Schedule
 from kplab.proxy.sysctls import set_sysctls, wanted_sysctls
 from kplab.proxy.tools import Tools
 from kplab.proxy.upstream import UpstreamApplier, start_like_upstream
@@ -44,9 +46,7 @@ def assemble(options: Options, families: Sequence[Tools], clock: Clock, observer
     return Parts(
         watch=ManifestWatch(options.manifest),
         parse=_parser(str(options.manifest)),
-        proxiers=[
-            Proxier(tools.family, options.node, options.config, _applier(options, tools), source) for tools in families
-        ],
+        proxiers=[_proxier(options, tools, source) for tools in families],
         canaries=[
             Canary(tools, options.config.iptables.sync_period, creates=options.like_upstream) for tools in families
         ],
@@ -55,6 +55,13 @@ def assemble(options: Options, families: Sequence[Tools], clock: Clock, observer
         clock=clock,
         observers=observers,
     )
+
+
+def _proxier(options: Options, tools: Tools, source: Callable[[], NodeFacts]) -> Proxier:
+    config = options.config
+    writer = IptablesWriter(tools.family, options.node, config, _applier(options, tools), source)
+    schedule = Schedule(config.iptables.min_sync_period, config.iptables.sync_period)
+    return Proxier(tools.family, options.node, schedule, writer)
 
 
 def _applier(options: Options, tools: Tools) -> Applier:

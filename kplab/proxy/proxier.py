@@ -1,23 +1,20 @@
 """One family's proxier: what changed, whether the next sync is full, and the sync itself.
 
-Follows Proxier of pkg/proxy/iptables: a dual-stack kube-proxy is two of these, which know nothing of each
-other, and each syncs only when its own family's Services or endpoints have changed.
+Follows what Proxier of pkg/proxy/iptables and of pkg/proxy/nftables have in common: a dual-stack kube-proxy is two
+of these, which know nothing of each other, and each syncs only when its own family's Services or endpoints have
+changed. What is written, and how, is the mode's `Writer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from kplab.errors import KplabError
 from kplab.model.cluster import Cluster, Family
-from kplab.model.proxy_config import ProxyConfig
 from kplab.modes.changes import changed_services, udp_changed
-from kplab.modes.facts import NodeFacts
-from kplab.modes.iptables import LARGE_CLUSTER_ENDPOINTS, compile_iptables
-from kplab.modes.program import IptablesProgram
-from kplab.proxy.apply import Applier, Order
+from kplab.proxy.apply import Order
 from kplab.proxy.schedule import FULL_SYNC_PERIOD, Schedule
 
 TOPOLOGY_LABELS = ("kubernetes.io/hostname", "topology.kubernetes.io/zone", "topology.kubernetes.io/region")
@@ -35,37 +32,40 @@ class SyncOutcome:
     forget_flows: bool = False
     """A UDP Service or its endpoints changed, so conntrack should be cleaned."""
     order: Order | None = None
-    """What was written; None where it could not be."""
+    """What was written in iptables mode; None where it could not be."""
+
+
+class Writer(Protocol):
+    """One mode's way from a cluster to the kernel, for one family; remembers what it wrote last."""
+
+    def write(self, cluster: Cluster, changed: frozenset[str] | None, now: float) -> Order | None:
+        """Compile and write: everything where `changed` is None, else what these Services (`ns/name`) touch.
+
+        `now` is the proxier's clock. Returns what metrics count, if the mode has such.
+
+        Raises:
+            KplabError: the rules could not be compiled or written.
+
+        """
+        ...
 
 
 class Proxier:
-    """Holds the last program written, and what has changed since."""
+    """Holds what has changed since the last sync."""
 
-    def __init__(
-        self, family: Family, node: str, config: ProxyConfig, applier: Applier, facts: Callable[[], NodeFacts]
-    ) -> None:
-        """`facts` is asked at each sync: a node's addresses may change."""
+    def __init__(self, family: Family, node: str, schedule: Schedule, writer: Writer) -> None:
+        """`node` is whose topology labels ask for a full sync when they change."""
         self.family = family
-        self.schedule = Schedule(config.iptables.min_sync_period, config.iptables.sync_period)
+        self.schedule = schedule
         self._node = node
-        self._config = config
-        self._applier = applier
-        self._facts = facts
+        self._writer = writer
         self._cluster: Cluster | None = None
-        self._program: IptablesProgram | None = None
-        self._facts_used: NodeFacts | None = None
         self._changed: frozenset[str] = frozenset()
         self._udp = False
         self._need_full = True
         self.waiting = False
         """A sync was asked for, and none was tried since."""
         self._last_full = 0.0
-        self._last_clean: float | None = None
-
-    @property
-    def program(self) -> IptablesProgram | None:
-        """The program of the last sync."""
-        return self._program
 
     def observe(self, cluster: Cluster, now: float) -> bool:
         """Take in the whole state anew; tell whether this family needs a sync, which is then scheduled."""
@@ -98,12 +98,13 @@ class Proxier:
         error: KplabError | None = None
         order: Order | None = None
         try:
-            order = self._order(cluster, started, full=full)
-            self._applier.apply(order)
+            order = self._writer.write(cluster, None if full else self._changed, started)
         except KplabError as refused:
-            error, order, self._need_full = refused, None, True
+            error, self._need_full = refused, True
         else:
-            self._succeeded(order, started)
+            self._changed = frozenset()
+            if full:
+                self._need_full, self._last_full = False, started
         forget, self._udp = (self._udp, False) if error is None else (False, self._udp)
         self.waiting = False
         ended = clock()
@@ -113,22 +114,6 @@ class Proxier:
     def _ask(self, now: float) -> None:
         self.waiting = True
         self.schedule.ask(now)
-
-    def _order(self, cluster: Cluster, now: float, *, full: bool) -> Order:
-        facts = self._facts()
-        previous = self._program if facts == self._facts_used else None
-        program = compile_iptables(cluster, self._config, self._node, self.family, facts, previous)
-        self._program, self._facts_used = program, facts
-        rested = self._last_clean is None or now - self._last_clean > self._config.iptables.sync_period
-        clean = rested or program.endpoints <= LARGE_CLUSTER_ENDPOINTS
-        return Order(program, None if full else self._changed, clean)
-
-    def _succeeded(self, order: Order, started: float) -> None:
-        self._changed = frozenset()
-        if order.clean_stale:
-            self._last_clean = started
-        if order.full:
-            self._need_full, self._last_full = False, started
 
 
 def _topology(cluster: Cluster, node: str) -> tuple[str | None, ...]:

@@ -19,9 +19,11 @@ from kplab.model.proxy_config import IptablesConfig, ProxyConfig
 from kplab.modes.facts import NodeFacts
 from kplab.proxy.apply import Order
 from kplab.proxy.canary import Canary
+from kplab.proxy.iptables_writer import IptablesWriter
 from kplab.proxy.loop import Loop, Parts
 from kplab.proxy.proxier import Proxier
 from kplab.proxy.report import Reporter
+from kplab.proxy.schedule import Schedule
 from kplab.proxy.tools import Tools
 from kplab.proxy.watch import ManifestWatch
 
@@ -58,7 +60,10 @@ class Scene:
         self.fds = (self._reader, writer)
         self.watch = ManifestWatch(self.path)
         families: tuple[Family, ...] = (4, 6)
-        proxiers = [Proxier(f, "node-a", CONFIG, self.appliers[f], NodeFacts) for f in families]
+        proxiers = [
+            Proxier(f, "node-a", Schedule(1.0, 30.0), IptablesWriter(f, "node-a", CONFIG, self.appliers[f], NodeFacts))
+            for f in families
+        ]
         self.loop = Loop(
             Parts(
                 watch=self.watch,
