@@ -104,7 +104,7 @@ def status() -> ExitCode:
         facts = session.facts
         typer.echo(f"lab {lab.name}: mode {facts.mode}, iptables-{facts.backend}, kernel {facts.kernel}")
         for ns in session.topology.namespaces:
-            typer.echo(f"  {ns.name:<16} {ns.role:<14} {' '.join(ns.addresses())}")
+            typer.echo(f"  {ns.name:<16} {ns.role:<14} {' '.join(dict.fromkeys(ns.addresses()))}")
         for process in state.processes:
             typer.echo(f"  {process.name:<31} pid {process.pid:<6} {'running' if process.alive else 'GONE'}")
         session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def trace(options: TraceOptions) -> ExitCode:
         return report(error, options.what)
     if options.form in ("pcapng", "kptrace") and options.output is None and sys.stdout.isatty():
         raise UsageError(f"{options.form} is not text for a terminal", "", "Name a file: -o trace." + options.form)
+    _check_output(options.output)
     session = _session(options)
     try:
         recording = session.send(spec, options.sender)
@@ -118,6 +120,17 @@ def _write(options: TraceOptions, recording: Recording, journey: Journey) -> Exi
             lines = "\n".join(journey_lines(journey, unfold=options.unfold)) + "\n"
             _put(options.output, lines.encode())
     return ExitCode.FAILED if journey.disagreements else ExitCode.OK
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuse a file that cannot be written before a packet is sent, not after: what was seen would be lost."""
+    if output is None:
+        return
+    folder = output.parent
+    if not folder.is_dir() or not os.access(output if output.exists() else folder, os.W_OK) or output.is_dir():
+        raise UsageError(
+            f"{output} cannot be written", "no such folder, or no right to write there", "Name another file"
+        )
 
 
 def _put(output: Path | None, data: bytes) -> None:

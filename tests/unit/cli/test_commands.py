@@ -46,6 +46,8 @@ def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["trace", "IP(dst='10.96.0.42')", "--mode", "magic"], "there is no proxy mode 'magic'"),
         (["trace", "IP(dst='10.96.0.42')", "--manifest", "nope.yaml"], "nope.yaml"),
         (["trace", "IP(dst='10.96.0.42')", "--backend", "nope"], "nope"),
+        (["trace", "IP(dst='10.96.0.42')", "-o", "/nope/x.json"], "cannot be written"),
+        (["trace", "IP(dst='10.96.0.42')", "-o", "/"], "cannot be written"),
         (["replay", "nope.kptrace"], "nope.kptrace"),
         (["rules", "nope.yaml"], "nope.yaml"),
         (["rules", CLUSTER, "--node", "node-z"], "Nodes: node-a, node-b"),
@@ -54,6 +56,9 @@ def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["rules", CLUSTER, "--config", CLUSTER], "KubeProxyConfiguration"),
         (["start", "lesson-99"], "lesson-99"),
         (["start", "lesson-3", "--backend", "x"], "'x'"),
+        (["play", "--manifest", "nope.yaml"], "nope.yaml"),
+        (["play", "--backend", "nope"], "nope"),
+        (["play", "IP()"], "unexpected extra argument"),
         (["lesson", "check", "nope"], "nope"),
         (["frobnicate"], "frobnicate"),
     ],
@@ -74,6 +79,16 @@ def test_the_screen_needs_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: py
     """Without a terminal the message names the plain face."""
     assert run(monkeypatch, "start", "lesson-3") == 2
     assert "kplab start lesson-3 --plain" in capsys.readouterr().err
+
+
+def test_play_needs_a_terminal_and_names_what_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Free play has no plain face; what works without a terminal is named instead."""
+    assert run(monkeypatch, "play", "--manifest", CLUSTER) == 2
+    shown = capsys.readouterr().err
+    assert "the screen needs a terminal" in shown
+    assert "kplab trace" in shown
 
 
 def test_rules_are_printed_as_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
