@@ -1,8 +1,10 @@
 """`kplab-agent`: the privileged side. Started by kplab itself, as the first process of a lab's namespaces.
 
     kplab-agent --fd N [--listen] [--sandbox NAME]
+    kplab-agent --port PATH [--sandbox NAME]
 
-N is a socket that it inherits: the channel, or with --listen a listening socket for a lab that is kept. Everything
+N is a socket that it inherits: the channel, or with --listen a listening socket for a lab that is kept. PATH is a
+guest's serial port, which carries every connection. Everything
 in the lab is its descendant, in its process namespace; when it ends, by whatever, the kernel ends them and takes the
 namespaces away.
 """
@@ -13,11 +15,15 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from kplab.errors import GuardError, KplabError
 
-_USAGE = "usage: kplab-agent --fd N [--listen] [--sandbox NAME]\nkplab starts it by itself; see kplab lab --help\n"
+_USAGE = (
+    "usage: kplab-agent --fd N [--listen] | --port PATH [--sandbox NAME]\n"
+    "kplab starts it by itself; see kplab lab --help\n"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,31 +33,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options is None:
         sys.stderr.write(_USAGE)
         return 2
-    descriptor, listening, sandbox = options
     try:
-        _serve(descriptor, listening, sandbox)
+        _serve(options)
     except KplabError as error:
         sys.stderr.write(f"kplab-agent: {error}\n")
         return 1
 
 
-def _options(given: list[str]) -> tuple[int, bool, str] | None:
+@dataclass(slots=True)
+class _Options:
+    """The command line."""
+
+    descriptor: int = -1
+    listening: bool = False
+    port: str = ""
+    sandbox: str = "namespaces"
+
+
+def _options(given: list[str]) -> _Options | None:
     """Read the command line by hand: argparse costs a third of the agent's start."""
-    listening, sandbox, descriptor = False, "namespaces", -1
+    options = _Options()
     while given:
         word = given.pop(0)
         if word == "--listen":
-            listening = True
+            options.listening = True
         elif word == "--sandbox" and given:
-            sandbox = given.pop(0)
+            options.sandbox = given.pop(0)
+        elif word == "--port" and given:
+            options.port = given.pop(0)
         elif word == "--fd" and given and given[0].isdigit():
-            descriptor = int(given.pop(0))
+            options.descriptor = int(given.pop(0))
         else:
             return None
-    return (descriptor, listening, sandbox) if descriptor >= 0 else None
+    return options if (options.descriptor >= 0) != bool(options.port) else None
 
 
-def _serve(descriptor: int, listening: bool, sandbox: str) -> NoReturn:
+def _serve(options: _Options) -> NoReturn:
     """Fork the small helpers, and only then load the libraries that a lab needs. Nothing is touched before Hello."""
     if os.getpid() != 1:
         raise GuardError(
@@ -59,9 +76,9 @@ def _serve(descriptor: int, listening: bool, sandbox: str) -> NoReturn:
             "it is not the first process of a process namespace",
             "kplab starts its agent itself: kplab lab up, kplab trace …, kplab start lesson-3",
         )
-    os.set_inheritable(descriptor, False)
     os.chdir("/")
     os.umask(0o022)
+    channel = _channel(options)
     from kplab.lab.craft import Crafter
     from kplab.lab.nursery import Nursery
 
@@ -70,10 +87,19 @@ def _serve(descriptor: int, listening: bool, sandbox: str) -> NoReturn:
     from kplab.agent.serve import Agent
     from kplab.lab.run import SystemRunner
 
-    channel = socket.socket(fileno=descriptor)
-    Agent(Helpers(nursery, crafter, SystemRunner()), sandbox, channel, listening=listening).run()
+    listening = options.listening or bool(options.port)
+    Agent(Helpers(nursery, crafter, SystemRunner()), options.sandbox, channel, listening=listening).run()
     # At once: there is nothing to tidy up that the kernel would not, and the user's side waits for our end.
     os._exit(0)
+
+
+def _channel(options: _Options) -> socket.socket:
+    if options.port:
+        from kplab.agent.port import listen_on_port
+
+        return listen_on_port(options.port)
+    os.set_inheritable(options.descriptor, False)
+    return socket.socket(fileno=options.descriptor)
 
 
 if __name__ == "__main__":
