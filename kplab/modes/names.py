@@ -31,6 +31,13 @@ def hash16(text: str) -> str:
     )  # fmt: skip
 
 
+def hash8(text: str) -> str:
+    """Return the first 8 characters of base32(sha256(text)): 40 bits."""
+    n = int.from_bytes(sha256(text.encode()).digest()[:5])
+    p = _PAIRS
+    return p[n >> 30] + p[n >> 20 & 1023] + p[n >> 10 & 1023] + p[n & 1023]
+
+
 def service_port_name(namespace: str, name: str, port_name: str) -> str:
     """Return kube-proxy's name of a service port: "ns/name:port", or "ns/name" when the port has no name."""
     return f"{namespace}/{name}:{port_name}" if port_name else f"{namespace}/{name}"
