@@ -91,6 +91,14 @@ def start(
 
 
 @app.command()
+def play(manifest: Manifest = None, mode: Mode = "iptables", backend: BackendOption = BackendName.NFT) -> None:
+    """Play on the screen with a lab of your own, without a lesson."""
+    from kplab.cli import play as command
+
+    raise typer.Exit(command.play(manifest, mode=mode, backend=_backend(backend)))
+
+
+@app.command()
 def trace(
     what: Annotated[str, typer.Argument(help="A packet expression, a URL, or host:port.", metavar="EXPR-or-URL")],
     mode: Mode = "iptables",

@@ -13,6 +13,8 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.screen import Screen
 
@@ -28,6 +30,7 @@ from kplab.tui.palette import DARK, LIGHT, MEANINGS_DARK
 from kplab.tui.screens.building import BuildingScreen
 from kplab.tui.screens.keys import KEYS
 from kplab.tui.screens.lesson import LessonScreen
+from kplab.tui.terminal import TerminalDriver, restore
 
 Clock = Callable[[], float]
 GRACE = 2.0
@@ -78,6 +81,11 @@ class KplabApp(App[int]):
         self._clock = clock
         self._ticking = ticking
 
+    def get_driver_class(self) -> type[Driver]:
+        """Draw on standard output; but not where the environment names a driver, and not on Windows."""
+        found = super().get_driver_class()
+        return TerminalDriver if found is LinuxDriver else found
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our meanings a colour in every theme."""
         return MEANINGS_DARK
@@ -109,6 +117,7 @@ class KplabApp(App[int]):
         """End the lab, and the process too if it stays: Textual waits for ever to write to a terminal that is gone."""
         self.feed.close()
         time.sleep(GRACE)
+        restore()
         os._exit(status)
 
     def _deliver(self, message: Message) -> None:

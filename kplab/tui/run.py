@@ -17,23 +17,25 @@ from kplab.session.base import LabPlan, Report, Session
 from kplab.trace.recording import Backend, Recording
 from kplab.tui.app import KplabApp
 from kplab.tui.feed import Starter
+from kplab.tui.terminal import restored
 
 LEAST = (60, 20)
 """Columns and rows that the screen needs."""
 
 
-def check_terminal() -> None:
-    """Raise UsageError when standard input and output are no terminal, or one that is too small."""
+def check_terminal(instead: str) -> None:
+    """Raise UsageError when standard input and output are no terminal, or one that is too small.
+
+    `instead` names what works without a terminal.
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError(
-            "the screen needs a terminal", "standard input or output is none", "For pipes and screen readers: --plain"
-        )
+        raise UsageError("the screen needs a terminal", "standard input or output is a pipe or a file", instead)
     columns, rows = shutil.get_terminal_size()
     if columns < LEAST[0] or rows < LEAST[1]:
         raise UsageError(
             f"the terminal is too small for the screen: {columns}x{rows}",
             f"it needs {LEAST[0]}x{LEAST[1]}, and 80x24 is comfortable",
-            "Make the window larger, or use --plain.",
+            f"Make the window larger. {instead}",
         )
 
 
@@ -43,7 +45,7 @@ def run_lesson(lesson_name: str, backend: str = "") -> int:
     `backend` "" is the lesson's own. Raises UnknownNameError, LessonError, UsageError; and what kept the lab from
     being built, once the student has read it on the screen and left.
     """
-    check_terminal()
+    check_terminal(f"For pipes and screen readers: kplab start {lesson_name} --plain")
     lesson = load_lesson(lesson_name)
     run = LessonRun(lesson, ProgressStore(state_folder(os.environ)), time.time)
     plan = lab_plan(lesson, cast("Backend", backend) if backend else None)
@@ -53,7 +55,7 @@ def run_lesson(lesson_name: str, backend: str = "") -> int:
 
 def run_play(plan: LabPlan) -> int:
     """Show a lab to play in, without a lesson; returns the exit status."""
-    check_terminal()
+    check_terminal("For pipes and screen readers: kplab trace, or kplab start lesson-3 --plain")
     return _run(KplabApp(tell_live(), start=_starter(plan), manifest=plan.manifest, heading="kplab · free play"))
 
 
@@ -61,7 +63,7 @@ def run_replay(recording: Recording) -> int:
     """Show a recorded journey; no lab, no prompt. Returns the exit status."""
     from kplab.session.replay import ReplaySession
 
-    check_terminal()
+    check_terminal("For pipes and screen readers: kplab replay FILE --plain")
     tell = tell_live()
     return _run(KplabApp(tell, session=ReplaySession(recording), story=(tell(recording), recording)))
 
@@ -77,7 +79,8 @@ def _starter(plan: LabPlan) -> Starter:
 
 def _run(app: KplabApp) -> int:
     try:
-        app.run()
+        with restored():
+            app.run()
     finally:
         app.feed.close()
     if app.failure is not None:

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.tui
 
 
 async def test_it_plays_at_once_and_shows_each_tried_rule(stage: OpenStage) -> None:
-    """After 3.3 s the packet is in KUBE-SERVICES, and two of its rules were tried."""
+    """After 2.2 s the packet is in KUBE-SERVICES, and two of its rules were tried."""
     async with stage(live=False) as s:
         assert "playing" in s.text()
-        await s.pass_time(3.12)
+        await s.pass_time(2.2)
 
         assert "hop 5/41" in s.text()
         assert "dst 10.96.0.10 is not 10.96.0.42" in s.text()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from kplab.model.journey import Journey, Skip
 from kplab.model.topology import Topology
-from kplab.scene.schedule import HOP, RULE
+from kplab.scene.schedule import HOP, MOVE, PASS, RULE, is_passed
 from kplab.scene.timeline import Timeline
+from kplab.trace.file import read_trace
+from kplab.trace.journey import tell
 
 pytestmark = pytest.mark.unit
+
+RECORDINGS = Path(__file__).parents[2] / "data" / "recordings"
 
 SERVICES_HOP = 4
 """Hop (0-based) in KUBE-SERVICES: eleven rules skipped, the twelfth fires."""
@@ -29,6 +35,35 @@ def test_a_plain_hop_lasts_0_8_s_and_a_tried_rule_0_15_s(timeline: Timeline) -> 
     tried = [timeline.at(first + n * RULE).walk for n in range(3)]
 
     assert [walk.tried for walk in tried if walk] == [2, 3, 4]
+
+
+def test_what_leaves_the_packet_as_it_was_passes_quicker(timeline: Timeline) -> None:
+    """Filter's chains and entered hooks take a fraction of a hop; whatever changes the packet, or ends it, a whole one.
+
+    And so a SYN to another node and its answer, 69 hops with kube-proxy's own filter chains, is over in 25 s.
+    """
+    hops = timeline.journey.hops
+    length = {i: timeline.start_of(i + 1) - timeline.start_of(i) for i in range(len(hops) - 1)}
+    for i in length:
+        if hops[i].table == "filter" or hops[i].kind == "hook":
+            assert length[i] <= 2 * PASS, hops[i]
+        if hops[i].kind in {"sent", "DNAT", "reverse NAT", "delivered"}:
+            assert length[i] == pytest.approx(HOP), hops[i]
+        if hops[i].kind == "rule" and hops[i].table == "nat" and hops[i].verdict != "return":
+            assert length[i] > PASS, hops[i]
+    recording = read_trace(RECORDINGS / "lab-nft-other-node.kptrace")
+    long = Timeline(tell(recording), recording.topology)
+    assert len(long.marks) == 69
+    assert 15 < long.duration < 25
+
+
+def test_a_drop_and_a_disagreement_are_never_passed_over(journey: Journey) -> None:
+    """In whatever table they are."""
+    chain = next(hop for hop in journey.hops if hop.table == "filter")
+    assert is_passed(chain)
+
+    for change in ({"verdict": "drop"}, {"verdict": "policy drop"}, {"disagreement": "it cannot match"}):
+        assert not is_passed(msgspec.structs.replace(chain, **change))
 
 
 def test_the_same_moment_gives_the_same_frame(timeline: Timeline) -> None:
@@ -108,7 +143,7 @@ def test_headers_show_the_old_value_beside_the_new_one(timeline: Timeline) -> No
 def test_the_packet_crosses_the_underlay_in_two_halves(timeline: Timeline) -> None:
     """Two frames, node-a to the bridge and the bridge to node-b, are one way between two boxes."""
     out = next(i for i, hop in enumerate(timeline.journey.hops) if hop.peer == "underlay")
-    places = [timeline.at(timeline.start_of(hop) + 0.4).map.place for hop in (out, out + 1)]
+    places = [timeline.at(timeline.start_of(hop) + MOVE / 2).map.place for hop in (out, out + 1)]
 
     assert [(p.station, p.toward, round(p.progress, 2)) for p in places if p] == [
         ("node-a", "node-b", 0.25),
