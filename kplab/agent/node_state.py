@@ -6,12 +6,14 @@ nothing has changed. iptables-legacy's tables have no such number; they are read
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kplab.capture.handles import read_generation, read_handles
 from kplab.capture.tracing import lab_chains
+from kplab.lab.ebpf import BPFFS, SHOWN
 from kplab.lab.netns import NetworkNamespaces
 from kplab.lab.run import Runner
 from kplab.lab.send import LAB_CHAINS
@@ -29,6 +31,8 @@ class _Rules:
     generation: int
     saves: tuple[Save, ...]
     handles: tuple[ChainHandles, ...]
+    nft: str
+    """`nft -a -j list` of the tables that are nobody's but nf_tables' own, joined; empty without any."""
 
 
 class NodeReader:
@@ -54,11 +58,13 @@ class NodeReader:
                 saves=tuple(sorted(saves, key=lambda save: (save.backend != self._backend, save.family))),
                 handles=rules.handles,
                 generation=rules.generation,
+                nft=rules.nft,
                 addresses=self._addresses(),
                 routes=(*self._lines("ip", "route", "show"), *self._lines("ip", "-6", "route", "show")),
                 conntrack_before=self._conntrack(),
                 ipset=self._ipset(saves),
                 recent=_recent(),
+                bpf_maps=self._bpf_maps(node),
                 lab_chains=(*lab_chains(), *LAB_CHAINS),
             )
 
@@ -77,7 +83,8 @@ class NodeReader:
             generation = read_generation()
             kept = self._kept.get(node)
             if kept is not None and kept.generation == generation:
-                return kept
+                # Packets fill sets with timeouts, which is no new generation.
+                return replace(kept, nft=self._nft()) if '"timeout"' in kept.nft else kept
             handles = read_handles()
             families = {each.family for each in handles if each.table in IPTABLES_TABLES}
             saves = tuple(
@@ -85,8 +92,25 @@ class NodeReader:
                 for family, name in ((4, "ip"), (6, "ip6"))
                 if self._backend == "nft" or name in families
             )
+            nft = self._nft()
             if read_generation() == generation:
-                self._kept[node] = _Rules(generation, saves, handles)
+                self._kept[node] = _Rules(generation, saves, handles, nft)
+
+    def _nft(self) -> str:
+        """Tables that neither iptables nor the lab's tracing made: kube-proxy's in nftables mode, a student's."""
+        listed = json.loads(self._runner.run(["nft", "-j", "list", "tables"]).stdout)["nftables"]
+        tables = [(each["table"]["family"], each["table"]["name"]) for each in listed if "table" in each]
+        ours = {table for table, _ in (*lab_chains(), *LAB_CHAINS)}
+        objects = [
+            listing
+            for family, name in tables
+            if name not in ours and not (family in ("ip", "ip6") and name in IPTABLES_TABLES)
+            for listing in json.loads(
+                self._runner.run(["nft", "-a", "-j", "list", "table", family, name], limit=SAVE_LIMIT).stdout
+            )["nftables"]
+            if "metainfo" not in listing
+        ]
+        return json.dumps({"nftables": objects}) if objects else ""
 
     def _legacy_saves(self) -> tuple[Save, ...]:
         """iptables-legacy's tables, where there are any: looking at the list of them creates none."""
@@ -121,6 +145,14 @@ class NodeReader:
         if not any("--match-set" in save.text for save in saves):
             return ""
         return self._runner.run(["ipset", "save"]).stdout
+
+    def _bpf_maps(self, node: str) -> tuple[tuple[str, str], ...]:
+        """The socket load balancer's maps, where there is one."""
+        folder = BPFFS / node
+        if not folder.is_dir():
+            return ()
+        dump = ("bpftool", "-j", "map", "dump", "pinned")
+        return tuple((name, self._runner.run([*dump, str(folder / name)]).stdout.strip()) for name in SHOWN)
 
     def _lines(self, *argv: str) -> tuple[str, ...]:
         return tuple(line.rstrip() for line in self._runner.run(argv).stdout.splitlines())
