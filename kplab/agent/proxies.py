@@ -6,17 +6,19 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kplab.agent.wait import gone, readable
 from kplab.errors import ApplyError, LabError
 from kplab.lab.netns import STATE
 from kplab.lab.start import Streams, lab_environment, start
+from kplab.trace.events import Proxied
 from kplab.trace.recording import Backend
 
 MANIFEST = STATE / "manifest.yaml"
 CONFIG = STATE / "kube-proxy.yaml"
+LONGEST_MEMORY = 4096
 SYNC_LIMIT = 120.0
 """Seconds after which a sync is given up: large clusters take tens of seconds with kube-proxy's very commands."""
 
@@ -36,6 +38,8 @@ class Proxy:
     error: str = ""
     """What went wrong with that one."""
     rest: bytes = b""
+    proxied: list[tuple[Proxied, int]] = field(default_factory=list)
+    """Userspace mode's connections since they were last taken, each with its time (ns)."""
 
 
 def default_config(cidrs: tuple[str, ...], mode: str) -> str:
@@ -116,6 +120,11 @@ def read_reports(proxy: Proxy) -> None:
     *lines, proxy.rest = proxy.rest.split(b"\n")
     for line in lines:
         report = json.loads(line)
+        if "proxied" in report:
+            # Nobody may be asking: the latest are enough.
+            del proxy.proxied[:-LONGEST_MEMORY]
+            proxy.proxied.append((Proxied(pid=proxy.pid, **report["proxied"]), report["stamp"]))
+            continue
         proxy.synced = int(report["manifest_mtime_ns"])
         proxy.error = report["error"] or ""
 

@@ -10,6 +10,7 @@ from typing import assert_never
 from msgspec import structs
 
 from kplab.agent.lab import Lab
+from kplab.agent.proxies import read_reports
 from kplab.agent.wait import gone, readable
 from kplab.errors import LabError, UsageError
 from kplab.lab.clients import RunningClient, start_client
@@ -51,7 +52,15 @@ def record(lab: Lab, request: Send, hangup: int) -> Recording:
             exchange.client(spec)
     finally:
         lab.watch.rest()
-    after = [structs.replace(state, conntrack_after=lab.reader.conntrack(state.node)) for state in before]
+    running = {proxy.node: proxy.pid for proxy in lab.proxies if proxy.alive}
+    after = [
+        structs.replace(
+            state,
+            conntrack_after=lab.reader.conntrack(state.node),
+            processes=(("kube-proxy", running[state.node]),) if state.node in running else (),
+        )
+        for state in before
+    ]
     return Recording(
         facts=structs.replace(lab.facts, taken_at=datetime.now(UTC).isoformat(timespec="milliseconds")),
         topology=lab.topology,
@@ -92,6 +101,8 @@ class _Exchange:
 
     def _begin(self) -> None:
         self._lab.helpers.nursery.read()
+        self._proxied()
+        self._lab.sockets.discard()
         self._lab.watch.begin()
 
     def _gather(self, client: RunningClient | None) -> None:
@@ -107,7 +118,8 @@ class _Exchange:
             rest = until - time.monotonic()
             if rest <= 0:
                 break
-            watched = [*lab.watch.filenos(), lab.helpers.nursery.reports, self._hangup]
+            reports = [lab.helpers.nursery.reports, *(proxy.reports for proxy in lab.proxies if proxy.alive)]
+            watched = [*lab.watch.filenos(), *lab.sockets.filenos(), *reports, self._hangup]
             ready = readable([*watched, *(client.filenos() if client else ())], rest)
             if self._hangup in ready:
                 if gone(self._hangup):
@@ -125,7 +137,20 @@ class _Exchange:
         self.events += events
         reports = self._lab.helpers.nursery.read()
         self.events += [event for report in reports if (event := self._served(report))]
-        return bool(events or reports)
+        proxied = self._proxied()
+        calls = self._lab.sockets.events(self._lab.watch)
+        self.events += [*proxied, *calls]
+        return bool(events or reports or proxied or calls)
+
+    def _proxied(self) -> list[KernelEvent]:
+        """Take what kube-proxy says of connections that it took itself (userspace mode)."""
+        found = []
+        for proxy in self._lab.proxies:
+            if proxy.alive:
+                read_reports(proxy)
+            found += [self._lab.watch.note(proxy.node, what, stamp) for what, stamp in proxy.proxied]
+            proxy.proxied.clear()
+        return found
 
     def _served(self, report: dict[str, object]) -> KernelEvent | None:
         note: Callable[..., KernelEvent] = self._lab.watch.note

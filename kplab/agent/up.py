@@ -15,6 +15,7 @@ from kplab.agent.lab import Helpers, Lab, Server
 from kplab.agent.node_state import NodeReader
 from kplab.agent.planning import plan_manifest
 from kplab.agent.proxies import CONFIG, default_config, start_proxy, wait_synced, write_manifest
+from kplab.agent.sockets import attach_sockets
 from kplab.agent.tracing import TracingRules
 from kplab.agent.wait import gone, readable
 from kplab.capture.watch import Place, Watch
@@ -29,7 +30,7 @@ from kplab.protocol.messages import Up
 from kplab.trace.recording import Facts
 
 SERVERS_LIMIT = 10.0
-MODES = ("iptables",)
+MODES = ("iptables", "userspace", "ebpf")
 
 Tell = Callable[[str, bool, float], None]
 """Called with a step's name, whether it is done, and the seconds since the start."""
@@ -76,6 +77,7 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         make_namespaces(topology, namespaces)
         tracing = TracingRules(namespaces, helpers.runner, request.backend)
         tracing.load(topology.namespaces)
+        sockets = attach_sockets(request.mode, topology, namespaces, helpers.runner)
     with steps.step("links, addresses, routes"):
         # kube-proxy needs a while until it looks at anything; unless its configuration names addresses, it
         # may start before they exist.
@@ -100,7 +102,7 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         topology, facts, request.manifest, namespaces, helpers, watch,
         PacketSender(namespaces, helpers.crafter, helpers.runner, rng),
         NodeReader(namespaces, helpers.runner, request.backend), tracing,
-        proxies, servers,
+        proxies, servers, sockets,
     )  # fmt: skip
     return lab, steps.elapsed()
 

@@ -59,6 +59,8 @@ def _settings(config: Path | None, cluster_cidr: str | None) -> ProxyConfig:
 
 def render(program: IptablesProgram) -> str:
     """Return one family's commands: a jump a line, then the text that `iptables-restore` is given."""
+    if not program.tables:
+        return f"# IPv{program.family}: this mode writes nothing\n"
     tool = "iptables" if program.family == 4 else "ip6tables"
     lines = [f"# IPv{program.family}"]
     for jump in program.jumps:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from kplab.model.cluster import Family
 
-Mode = Literal["iptables", "ipvs", "nftables"]
+Mode = Literal["iptables", "ipvs", "nftables", "userspace", "ebpf"]
 DetectLocalMode = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 
 PRIMARY = "primary"

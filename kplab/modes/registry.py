@@ -10,6 +10,7 @@ from kplab.model.config import ProxyConfig
 from kplab.modes.facts import NodeFacts
 from kplab.modes.iptables import compile_iptables
 from kplab.modes.program import IptablesProgram
+from kplab.modes.userspace import compile_userspace
 
 
 class Compiler(Protocol):
@@ -21,14 +22,13 @@ class Compiler(Protocol):
         """Compile; pure, the same inputs give the same program."""
 
 
-COMPILERS: dict[str, Compiler] = {"iptables": compile_iptables}
+COMPILERS: dict[str, Compiler] = {"iptables": compile_iptables, "userspace": compile_userspace}
 """The modes that are built here."""
 
 NOT_BUILT = {
     "ipvs": "kube-proxy has this mode, but kplab cannot compile it yet",
     "nftables": "kube-proxy has this mode, but kplab cannot compile it yet",
     "ebpf": "this is Cilium's way, not a mode of kube-proxy, and kplab cannot show it yet",
-    "userspace": "kube-proxy had this mode until Kubernetes 1.25, and kplab cannot show it yet",
 }
 """Modes that a reader may have heard of, and why they cannot be chosen."""
 

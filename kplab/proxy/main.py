@@ -21,6 +21,7 @@ from kplab.proxy.options import Options, parse_options
 from kplab.proxy.report import Reporter
 from kplab.proxy.status import Status
 from kplab.proxy.tools import Tools, choose_backend
+from kplab.proxy.userspace_rules import clean_up_userspace
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 
@@ -50,11 +51,16 @@ def run(options: Options, runner: Runner) -> int:
     families = [Tools(runner, backend, family) for family in FAMILIES]
     if options.cleanup:
         clean_up(families)
+        clean_up_userspace(families[0])
         return 0
     # Hundreds of thousands of tuples without a cycle among them: looking for cycles while they are made takes as
     # long as making them. It waits until there is nothing to do.
     gc.disable()
     with _stop_signals() as stop_fd:
+        if options.config.mode == "userspace":
+            return _run_userspace(options, families[0], stop_fd)
+        if options.config.mode == "ebpf":
+            return _run_ebpf(options, stop_fd)
         status = Status(options.config.iptables.sync_period, time.time)
         parts = assemble(options, families, time.monotonic, [status])
         loop = Loop(parts)
@@ -64,6 +70,23 @@ def run(options: Options, runner: Runner) -> int:
         serve(options, status, parts.reporter)
         loop.run(stop_fd, at_rest=gc.collect)
     return 0
+
+
+def _run_userspace(options: Options, tools: Tools, stop_fd: int) -> int:
+    """Run userspace mode; imported here, for no other mode needs asyncio."""
+    from kplab.proxy.userspace_run import run_userspace
+
+    gc.enable()  # this one works for as long as it lives, and makes cycles
+    return run_userspace(options, tools, stop_fd)
+
+
+def _run_ebpf(options: Options, stop_fd: int) -> int:
+    """Run eBPF mode: it writes maps, and no rule."""
+    from kplab.proxy.ebpf_serve import serve_ebpf
+
+    done = serve_ebpf(options.node, options.manifest, Reporter(options.report_fd, options.verbosity), stop_fd,
+                      once=options.once)  # fmt: skip
+    return 0 if done or not options.once else EXIT_FAILED
 
 
 def serve(options: Options, status: Status, reporter: Reporter) -> None:

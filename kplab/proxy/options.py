@@ -20,6 +20,9 @@ from kplab.model.config import load_config, parse_config
 from kplab.model.proxy_config import ProxyConfig
 from kplab.proxy.tools import Backend
 
+WRITTEN = ("iptables", "userspace", "ebpf")
+"""The modes that kplab-proxy writes."""
+
 FLAGS_SOURCE = "command line"
 """What stands in place of a file's name in messages about flags."""
 
@@ -51,8 +54,9 @@ def parse_options(argv: Sequence[str]) -> Options:
     """
     given = _parser().parse_args(argv)
     config = _read_config(given)
-    if config.mode != "iptables":
-        raise ConfigError(f"mode {config.mode} is not one that kplab-proxy can write", hint="use mode iptables")
+    if config.mode not in WRITTEN:
+        hint = f"modes that it can: {', '.join(WRITTEN)}"
+        raise ConfigError(f"mode {config.mode} is not one that kplab-proxy can write", hint=hint)
     if given.manifest is None and not given.cleanup:
         raise ConfigError("no --manifest", hint="give --manifest FILE: Kubernetes YAML in place of an API server")
     node = (given.hostname_override or config.hostname_override or socket.gethostname()).strip().lower()

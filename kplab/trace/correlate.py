@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 from kplab.model.journey import Direction
 from kplab.model.packet import ClientSpec, Headers
-from kplab.trace.events import FrameSeen, KernelEvent, LegacyTrace, NftTrace, Sent
+from kplab.trace.events import FrameSeen, KernelEvent, LegacyTrace, NftTrace, Proxied, Sent
 from kplab.trace.identity import Ends, ends_of, is_error, key_of, read, turned
 from kplab.trace.lives import Life, Visit, find_lives, messages_of
 from kplab.trace.paths import Path, find_paths
+from kplab.trace.proxied import accepts, dialled_ends
 from kplab.trace.recording import Recording
 
 _IP_TYPES = frozenset({0x0800, 0x86DD})
@@ -48,7 +49,7 @@ def find_packets(recording: Recording) -> list[Packet]:
     seeds = [first]
     if isinstance(recording.spec, ClientSpec):
         seeds += [p for p in paths if p is not first and p.origin == recording.sender and _same_target(p, first)]
-    directions = _belonging(seeds, paths)
+    directions = _belonging(seeds, paths, _ties(recording))
     members = [path for path in paths if id(path) in directions]
     return [Packet(n, directions[id(path)], path) for n, path in enumerate(members, 1)]
 
@@ -121,11 +122,27 @@ def _same_target(path: Path, first: Path) -> bool:
     )
 
 
-def _belonging(seeds: list[Path], paths: list[Path]) -> dict[int, Direction]:
-    """Return the direction of every path that belongs to the seeds' connections, by id of the path."""
+def _ties(recording: Recording) -> list[tuple[str, Proxied]]:
+    """Return what userspace mode's kube-proxy said: a connection that it took, and the one that it opened for it."""
+    return [(event.node, event.what) for event in recording.events if isinstance(event.what, Proxied)]
+
+
+def _belonging(seeds: list[Path], paths: list[Path], ties: list[tuple[str, Proxied]]) -> dict[int, Direction]:
+    """Return the direction of every path that belongs to the seeds' connections, by id of the path.
+
+    A connection that kube-proxy opened (`ties`) belongs to the one that it took: its packets go the same ways.
+    """
     shown = {id(path): list(_sightings(path)) for path in paths}
     known: dict[Seen, Direction] = {}
     directions: dict[int, Direction] = {}
+
+    def tied() -> bool:
+        fresh = [tie for tie in ties if any(node == tie[0] and accepts(tie[1], ends) for node, ends in known)]
+        for node, proxied in fresh:
+            ties.remove((node, proxied))
+            known.setdefault((node, dialled_ends(proxied)), "request")
+            known.setdefault((node, turned(dialled_ends(proxied))), "reply")
+        return bool(fresh)
 
     def admit(path: Path, direction: Direction) -> None:
         directions[id(path)] = direction
@@ -140,7 +157,7 @@ def _belonging(seeds: list[Path], paths: list[Path]) -> dict[int, Direction]:
         admit(seed, "request")
     grown = True
     while grown:
-        grown = False
+        grown = tied()
         for path in paths:
             if id(path) in directions:
                 continue

@@ -18,7 +18,11 @@ def outcome_of(story: Story, hops: list[Hop]) -> str:
         return client or (
             hops[-1].text if len(hops) > 1 else "nothing was seen of the packet on any link or in any trace."
         )
-    answer = next((p for p in story.packets if p.direction == "reply" and _arrived(story, p, hops)), None)
+    answers = [p for p in story.packets if p.direction == "reply" and _arrived(story, p, hops)]
+    # A node that asks its own kube-proxy in userspace mode gets the answers of that one's connection as well.
+    asked = story.asked
+    own = [p for p in answers if asked is not None and flow_of(p.path.last).dst == asked.src]
+    answer = next(iter(own or answers), None)
     told = _answered(story, answer) if answer else _unanswered(story, hops)
     return f"{told} {client}" if client else told
 

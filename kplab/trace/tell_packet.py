@@ -15,6 +15,7 @@ from kplab.trace.paths import Crossing
 from kplab.trace.story import Story, flow_of
 from kplab.trace.tell_chain import Place
 from kplab.trace.tell_life import LifeTeller
+from kplab.trace.tell_userspace import at_kube_proxy
 
 
 @dataclass(slots=True)
@@ -122,7 +123,7 @@ class PacketTeller:
         asked = self.story.asked
         back = self.packet.direction == "reply" and node == self.story.recording.sender
         served = None if back else self._served(node, flow)
-        text = explain.delivered(
+        text = at_kube_proxy(self.story, self.packet, node) or explain.delivered(
             node,
             self.packet.path.last,
             flow,
