@@ -45,7 +45,7 @@ class NftHeld:
     """What a table holds of Services already, as far as a sync needs to know."""
 
     elements: Mapping[ElementKey, str] = field(default_factory=dict)
-    """The verdict of each element of SERVICE_HOLDERS; "" in a set."""
+    """The verdict of each element; "" in a set. Those of other sets than SERVICE_HOLDERS are left alone."""
     chains: frozenset[str] = frozenset()
     """Chains of service ports and endpoints."""
     sets: frozenset[str] = frozenset()
@@ -130,7 +130,7 @@ class Writing:
                 )
         for element in left.values():
             self._ensure(element, held)
-        self._leftover = [key for key in held if key not in wanted]
+        self._leftover = [key for key in held if key not in wanted and key[0] in SERVICE_HOLDERS]
 
     def clean(self, chains: Iterable[str], sets: Iterable[str]) -> None:
         """Empty stale chains, delete stale sets, and delete the elements that nothing wants any more."""
@@ -138,8 +138,7 @@ class Writing:
         self._stale = tuple(sorted(chains))
         self._lines += [f"flush chain {place} {name}" for name in self._stale]
         self._lines += [f"delete set {place} {name}" for name in sorted(sets)]
-        order = {holder: i for i, holder in enumerate(SERVICE_HOLDERS)}
-        for holder, key in sorted(self._leftover, key=lambda key: (order.get(key[0], len(order)), key)):
+        for holder, key in sorted(self._leftover, key=lambda left: (SERVICE_HOLDERS.index(left[0]), left[1])):
             self._lines.append(deleted_element_line(holder, key, place))
 
     def done(self) -> NftTransaction:
