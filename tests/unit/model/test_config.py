@@ -148,7 +148,7 @@ def test_what_changes_rules_is_kept() -> None:
         ("iptables: {syncPeriod: -1s}\n", "expected a duration"),
         ("iptables: {syncPeriod: 1s, minSyncPeriod: 2s}\n", "2 s is more than syncPeriod, 1 s"),
         ("iptables: 7\n", "iptables: expected a mapping"),
-        ("mode: kernelspace\n", "mode: expected iptables, ipvs, nftables or userspace, found 'kernelspace'"),
+        ("mode: kernelspace\n", "mode: expected iptables, ipvs, nftables, userspace or ebpf, found 'kernelspace'"),
         ("clusterCIDR: 10.244.0.0\n", "clusterCIDR: expected a CIDR, or one of each family"),
         ("clusterCIDR: 10.0.0.0/8,11.0.0.0/8\n", "one of each family"),
         ("detectLocalMode: BridgeInterface\n", "detectLocal.bridgeInterface: detectLocalMode BridgeInterface needs it"),
