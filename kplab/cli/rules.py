@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import assert_never
 
 import typer
 
@@ -14,8 +15,9 @@ from kplab.model.cluster import Cluster, Family
 from kplab.model.config import ProxyConfig, load_config, split_cluster_cidr
 from kplab.model.loader import load_cluster
 from kplab.modes.facts import NodeFacts
+from kplab.modes.nft_program import NftablesProgram
 from kplab.modes.program import IptablesProgram
-from kplab.modes.registry import compiler
+from kplab.modes.registry import Program, compiler
 
 DEFAULT_CLUSTER_CIDR = "10.244.0.0/16"
 FAMILIES: tuple[Family, ...] = (4, 6)
@@ -57,8 +59,19 @@ def _settings(config: Path | None, cluster_cidr: str | None) -> ProxyConfig:
     return dataclasses.replace(settings, cluster_cidrs=cidrs)
 
 
-def render(program: IptablesProgram) -> str:
-    """Return one family's commands: a jump a line, then the text that `iptables-restore` is given."""
+def render(program: Program) -> str:
+    """Return one family's commands, as a shell would take them."""
+    match program:
+        case IptablesProgram():
+            return _iptables(program)
+        case NftablesProgram():
+            return f"# IPv{program.family}\nnft -f - <<'EOF'\n{program.text()}EOF\n"
+        case _:
+            assert_never(program)
+
+
+def _iptables(program: IptablesProgram) -> str:
+    """A jump a line, then the text that `iptables-restore` is given."""
     if not program.tables:
         return f"# IPv{program.family}: this mode writes nothing\n"
     tool = "iptables" if program.family == 4 else "ip6tables"

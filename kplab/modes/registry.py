@@ -9,25 +9,31 @@ from kplab.model.cluster import Cluster, Family
 from kplab.model.config import ProxyConfig
 from kplab.modes.facts import NodeFacts
 from kplab.modes.iptables import compile_iptables
+from kplab.modes.nft_program import NftablesProgram
+from kplab.modes.nftables import compile_nftables
 from kplab.modes.program import IptablesProgram
 from kplab.modes.userspace import compile_userspace
+
+Program = IptablesProgram | NftablesProgram
+"""What some mode compiles to; take it apart by its type, with assert_never at the end."""
 
 
 class Compiler(Protocol):
     """Cluster as one node sees it -> what kube-proxy would write for one family."""
 
-    def __call__(
-        self, cluster: Cluster, config: ProxyConfig, node: str, family: Family, facts: NodeFacts
-    ) -> IptablesProgram:
+    def __call__(self, cluster: Cluster, config: ProxyConfig, node: str, family: Family, facts: NodeFacts) -> Program:
         """Compile; pure, the same inputs give the same program."""
 
 
-COMPILERS: dict[str, Compiler] = {"iptables": compile_iptables, "userspace": compile_userspace}
+COMPILERS: dict[str, Compiler] = {
+    "iptables": compile_iptables,
+    "nftables": compile_nftables,
+    "userspace": compile_userspace,
+}
 """The modes that are built here."""
 
 NOT_BUILT = {
     "ipvs": "kube-proxy has this mode, but kplab cannot compile it yet",
-    "nftables": "kube-proxy has this mode, but kplab cannot compile it yet",
     "ebpf": "this is Cilium's way, not a mode of kube-proxy, and kplab cannot show it yet",
 }
 """Modes that a reader may have heard of, and why they cannot be chosen."""

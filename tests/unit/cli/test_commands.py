@@ -51,7 +51,7 @@ def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["replay", "nope.kptrace"], "nope.kptrace"),
         (["rules", "nope.yaml"], "nope.yaml"),
         (["rules", CLUSTER, "--node", "node-z"], "Nodes: node-a, node-b"),
-        (["rules", CLUSTER, "--mode", "nftables"], "Modes that work: iptables"),
+        (["rules", CLUSTER, "--mode", "ipvs"], "Modes that work: iptables"),
         (["rules", CLUSTER, "--cluster-cidr", "ten"], "not a CIDR"),
         (["rules", CLUSTER, "--config", CLUSTER], "KubeProxyConfiguration"),
         (["start", "lesson-99"], "lesson-99"),
