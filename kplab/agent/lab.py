@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kplab.agent.node_state import NodeReader
 from kplab.agent.proxies import Proxy
+from kplab.agent.sockets import Sockets
 from kplab.agent.tracing import TracingRules
 from kplab.capture.watch import Watch
 from kplab.errors import UnknownNameError
@@ -54,6 +55,7 @@ class Lab:
     tracing: TracingRules
     proxies: list[Proxy] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
+    sockets: Sockets = field(default_factory=Sockets)
     recordings: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def namespace(self, name: str) -> Namespace:

@@ -101,6 +101,8 @@ class Agent:
             on(self._helpers.nursery.reports, self._discard_reports)
             for descriptor in self._lab.watch.filenos():
                 on(descriptor, self._lab.watch.clear)
+            for descriptor in self._lab.sockets.filenos():
+                on(descriptor, self._lab.sockets.discard)
             for proxy in self._lab.proxies:
                 if proxy.alive:
                     on(proxy.reports, partial(read_reports, proxy))

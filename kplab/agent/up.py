@@ -101,8 +101,7 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
     lab = Lab(
         topology, facts, request.manifest, namespaces, helpers, watch,
         PacketSender(namespaces, helpers.crafter, helpers.runner, rng),
-        NodeReader(namespaces, helpers.runner, request.backend), tracing,
-        proxies, servers, sockets,
+        NodeReader(namespaces, helpers.runner, request.backend), tracing, proxies, servers, sockets,
     )  # fmt: skip
     return lab, steps.elapsed()
 

@@ -23,6 +23,7 @@ from kplab.trace.lives import Life, Visit, find_lives, messages_of
 from kplab.trace.paths import Path, find_paths
 from kplab.trace.proxied import accepts, dialled_ends
 from kplab.trace.recording import Recording
+from kplab.trace.socket_calls import answers_of
 
 _IP_TYPES = frozenset({0x0800, 0x86DD})
 
@@ -91,8 +92,8 @@ def _first(recording: Recording, paths: list[Path]) -> Path | None:
         # The kernel fills in an IP id of 0 (raw(7)), so the bytes may differ from those that were handed over.
         return exact or next((path for path in mine if _alike(path.first, headers)), None)
     if isinstance(recording.spec, ClientSpec):
-        host, port = _target(recording.spec)
-        return next((p for p in mine if p.first.dst == host and p.first.dport in (port, None)), None)
+        wanted = answers_of(recording, *target_of(recording.spec))
+        return next((p for p in mine if any(p.first.dst == h and p.first.dport in (n, None) for h, n in wanted)), None)
     return mine[0] if mine else None
 
 
@@ -102,7 +103,7 @@ def _alike(one: Headers, other: Headers) -> bool:
     )  # fmt: skip
 
 
-def _target(spec: ClientSpec) -> tuple[str, int | None]:
+def target_of(spec: ClientSpec) -> tuple[str, int | None]:
     """Return the host and port that a client was sent to: of a URL, or of "host:port"."""
     scheme, separator, rest = spec.target.partition("://")
     authority = (rest if separator else spec.target).split("/")[0].rpartition("@")[2]

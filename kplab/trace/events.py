@@ -155,6 +155,8 @@ class SocketCall(msgspec.Struct, frozen=True, tag="socket-call"):
     cookie: int = 0
     lookups: tuple[tuple[str, str, str], ...] = ()
     """(map, key, value) in the order in which they were made; a value "" was not found."""
+    stored: tuple[tuple[str, str, str], ...] = ()
+    """(map, key, value) that the program wrote."""
 
 
 class Proxied(msgspec.Struct, frozen=True, tag="proxied"):

@@ -107,6 +107,11 @@ def _lines(recording: Recording) -> Iterator[str]:
 
 def _node(node: Document, end: str) -> Iterator[str]:
     yield f'{{"node": {_dump(node["node"])}, "generation": {_dump(node["generation"])},'
+    told = {"node", "generation", "ipset", *_NODE_LISTS}
+    for name, value in node.items():
+        if name not in told and any(value):
+            # What one proxy mode alone has.
+            yield f'"{name}": {_dump(value)},'
     for name in _NODE_LISTS:
         if name == "saves":
             yield '"saves": ['

@@ -14,6 +14,7 @@ from kplab.trace.events import Lost, RulesetChanged
 from kplab.trace.outcome import outcome_of
 from kplab.trace.recording import Recording
 from kplab.trace.story import Story, read_story
+from kplab.trace.tell_ebpf import calls_at_end, calls_before
 from kplab.trace.tell_packet import PacketTeller
 from kplab.trace.tell_unseen import refusal, tell_unseen
 from kplab.trace.tell_userspace import proxy_hops
@@ -23,8 +24,11 @@ def tell(recording: Recording) -> Journey:
     """Tell what happened to the packet, its answers and, for a real client, every packet of its connection."""
     story = read_story(recording)
     hops = [
-        hop for packet in story.packets for hop in (*proxy_hops(story, packet), *PacketTeller(story, packet).tell())
+        hop
+        for packet in story.packets
+        for hop in (*calls_before(story, packet), *proxy_hops(story, packet), *PacketTeller(story, packet).tell())
     ] or tell_unseen(story)
+    hops += calls_at_end(story)
     numbered = tuple(replace(hop, n=n) for n, hop in enumerate(hops, 1))
     lost = [event.what.count for event in recording.events if isinstance(event.what, Lost)]
     reasons = _reasons(story, lost)
