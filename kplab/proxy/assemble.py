@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kplab.errors import ManifestError
-from kplab.model.cluster import Cluster, Family
-from kplab.model.loader import Memo, parse_cluster
+from kplab.model.cluster import Cluster
 from kplab.modes.facts import NodeFacts
 from kplab.modes.nodeports import node_port_addresses
 from kplab.proxy.apply import Applier, DirectApplier
 from kplab.proxy.canary import Canary
-from kplab.proxy.conntrack import forget_stale_flows
+from kplab.proxy.conntrack import flow_forgetter
 from kplab.proxy.facts import local_addresses, needs_addresses, read_facts
 from kplab.proxy.iptables_writer import IptablesWriter
 from kplab.proxy.loop import Clock, Observer, Parts
+from kplab.proxy.nft_tools import remove_tables
 from kplab.proxy.options import Options
 from kplab.proxy.proxier import Proxier
 from kplab.proxy.report import Reporter
@@ -23,11 +23,11 @@ from kplab.proxy.schedule import Schedule
 from kplab.proxy.sysctls import set_sysctls, wanted_sysctls
 from kplab.proxy.tools import Tools
 from kplab.proxy.upstream import UpstreamApplier, start_like_upstream
-from kplab.proxy.watch import ManifestWatch
+from kplab.proxy.watch import ManifestWatch, manifest_parser
 
 
 def assemble(options: Options, families: Sequence[Tools], clock: Clock, observers: Sequence[Observer] = ()) -> Parts:
-    """Set sysctls, make counters, and return the parts of a loop.
+    """Remove what nftables mode left, set sysctls, make counters, and return the parts of a loop.
 
     Raises:
         ManifestError: no manifest was named.
@@ -38,6 +38,8 @@ def assemble(options: Options, families: Sequence[Tools], clock: Clock, observer
         raise ManifestError("no manifest was named", hint="give --manifest FILE")
     reporter = Reporter(options.report_fd, options.verbosity)
     runner = families[0].runner
+    if not options.like_upstream:
+        remove_tables(runner)
     version = start_like_upstream(runner, families) if options.like_upstream else families[0].version()
     facts = read_facts(runner, options.config, version)
     for problem in set_sysctls(_sysctls(options, facts)):
@@ -45,13 +47,13 @@ def assemble(options: Options, families: Sequence[Tools], clock: Clock, observer
     source = _facts_source(options, facts, families[0])
     return Parts(
         watch=ManifestWatch(options.manifest),
-        parse=_parser(str(options.manifest)),
+        parse=manifest_parser(str(options.manifest)),
         proxiers=[_proxier(options, tools, source) for tools in families],
         canaries=[
             Canary(tools, options.config.iptables.sync_period, creates=options.like_upstream) for tools in families
         ],
         reporter=reporter,
-        forget_flows=_forgetter(families[0], options.node),
+        forget_flows=flow_forgetter(families[0].runner, options.node),
         clock=clock,
         observers=observers,
     )
@@ -78,12 +80,3 @@ def _facts_source(options: Options, facts: NodeFacts, tools: Tools) -> Callable[
     if not needs_addresses(options.config):
         return lambda: facts
     return lambda: replace(facts, addresses=local_addresses(tools.runner))
-
-
-def _parser(file: str) -> Callable[[str], Cluster]:
-    memo: Memo = {}
-    return lambda text: parse_cluster(text, file, memo)
-
-
-def _forgetter(tools: Tools, node: str) -> Callable[[Cluster, Family], int]:
-    return lambda cluster, family: forget_stale_flows(tools.runner, cluster, family, node)

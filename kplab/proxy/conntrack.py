@@ -8,7 +8,7 @@ the lost endpoint, for ever; TCP clients notice by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,6 +110,11 @@ def forget_stale_flows(
         if "error" in ended.stderr.lower():
             raise ProgramError("forget stale UDP flows", ended.stderr.strip())
     return len(stale)
+
+
+def flow_forgetter(runner: Runner, node: str) -> Callable[[Cluster, Family], int]:
+    """Return `forget_stale_flows` for one node."""
+    return lambda cluster, family: forget_stale_flows(runner, cluster, family, node)
 
 
 def _empty(count_file: Path) -> bool:

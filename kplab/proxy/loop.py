@@ -9,7 +9,6 @@ from typing import Protocol
 
 from kplab.errors import KplabError, ManifestError
 from kplab.model.cluster import Cluster, Family
-from kplab.proxy.canary import Canary
 from kplab.proxy.proxier import Proxier, SyncOutcome
 from kplab.proxy.report import Reporter
 from kplab.proxy.watch import ManifestWatch
@@ -37,6 +36,19 @@ class Observer(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Something of a mode's own that is looked at now and then, besides changes; a canary is one."""
+
+    @property
+    def next_look(self) -> float | None:
+        """When `look` has something to do; None: at once."""
+        ...
+
+    def look(self, now: float) -> bool:
+        """Do what is due; tell whether everything must be written anew."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the loop is made of."""
@@ -44,8 +56,8 @@ class Parts:
     watch: ManifestWatch
     parse: Callable[[str], Cluster]
     proxiers: Sequence[Proxier]
-    canaries: Sequence[Canary]
-    """One for each proxier, in the same order."""
+    canaries: Sequence[Watcher]
+    """One for each proxier, in the same order; none in a mode that has no canaries."""
     reporter: Reporter
     forget_flows: Callable[[Cluster, Family], int]
     """Delete stale UDP flows, and tell how many there were."""
@@ -105,7 +117,7 @@ class Loop:
 
     def _look_at_canaries(self) -> None:
         parts = self._parts
-        for canary, proxier in zip(parts.canaries, parts.proxiers, strict=True):
+        for canary, proxier in zip(parts.canaries, parts.proxiers, strict=bool(parts.canaries)):
             if canary.look(parts.clock()):
                 parts.reporter.said(f"IPv{proxier.family}: the tables were flushed; writing everything anew")
                 proxier.force_full(parts.clock())

@@ -12,18 +12,14 @@ from contextlib import contextmanager
 
 from kplab.errors import KplabError, UsageError
 from kplab.lab.run import Runner, SystemRunner
-from kplab.model.cluster import Family
 from kplab.proxy.assemble import assemble
-from kplab.proxy.cleanup import clean_up
 from kplab.proxy.guard import refuse_host_namespace
-from kplab.proxy.loop import Loop
+from kplab.proxy.leftovers import FAMILIES, clean_up_all
+from kplab.proxy.loop import Loop, Parts
 from kplab.proxy.options import Options, parse_options
 from kplab.proxy.report import Reporter
 from kplab.proxy.status import Status
 from kplab.proxy.tools import Tools, choose_backend
-from kplab.proxy.userspace_rules import clean_up_userspace
-
-FAMILIES: tuple[Family, ...] = (4, 6)
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -44,25 +40,22 @@ def run(options: Options, runner: Runner) -> int:
 
     Raises:
         UsageError: the manifest cannot be used.
-        LabError: iptables is missing or cannot be used.
+        LabError: iptables or nft is missing or cannot be used.
 
     """
-    backend = options.backend or choose_backend(runner)
-    families = [Tools(runner, backend, family) for family in FAMILIES]
     if options.cleanup:
-        clean_up(families)
-        clean_up_userspace(families[0])
+        clean_up_all(runner, options.backend)
         return 0
     # Hundreds of thousands of tuples without a cycle among them: looking for cycles while they are made takes as
     # long as making them. It waits until there is nothing to do.
     gc.disable()
     with _stop_signals() as stop_fd:
         if options.config.mode == "userspace":
-            return _run_userspace(options, families[0], stop_fd)
+            return _run_userspace(options, _tools(options, runner)[0], stop_fd)
         if options.config.mode == "ebpf":
             return _run_ebpf(options, stop_fd)
-        status = Status(options.config.iptables.sync_period, time.time)
-        parts = assemble(options, families, time.monotonic, [status])
+        status = Status(options.sync_period, time.time)
+        parts = _parts(options, runner, status)
         loop = Loop(parts)
         failed = any(outcome.error for outcome in loop.first())
         if options.once:
@@ -70,6 +63,20 @@ def run(options: Options, runner: Runner) -> int:
         serve(options, status, parts.reporter)
         loop.run(stop_fd, at_rest=gc.collect)
     return 0
+
+
+def _parts(options: Options, runner: Runner, status: Status) -> Parts:
+    """Put the mode's loop together; what only another mode needs is not loaded."""
+    if options.config.mode == "nftables":
+        from kplab.proxy.nft_assemble import assemble_nft
+
+        return assemble_nft(options, runner, time.monotonic, [status])
+    return assemble(options, _tools(options, runner), time.monotonic, [status])
+
+
+def _tools(options: Options, runner: Runner) -> list[Tools]:
+    backend = options.backend or choose_backend(runner)
+    return [Tools(runner, backend, family) for family in FAMILIES]
 
 
 def _run_userspace(options: Options, tools: Tools, stop_fd: int) -> int:

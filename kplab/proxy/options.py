@@ -20,7 +20,7 @@ from kplab.model.config import load_config, parse_config
 from kplab.model.proxy_config import ProxyConfig
 from kplab.proxy.tools import Backend
 
-WRITTEN = ("iptables", "userspace", "ebpf")
+WRITTEN = ("iptables", "nftables", "userspace", "ebpf")
 """The modes that kplab-proxy writes."""
 
 FLAGS_SOURCE = "command line"
@@ -43,6 +43,12 @@ class Options:
     report_fd: int | None = None
     verbosity: int = 0
 
+    @property
+    def sync_period(self) -> float:
+        """Seconds, of the mode's own section: after a failure, and twice as long until health is lost."""
+        config = self.config
+        return config.nftables.sync_period if config.mode == "nftables" else config.iptables.sync_period
+
 
 def parse_options(argv: Sequence[str]) -> Options:
     """Read the command line, and the configuration file that it names.
@@ -59,6 +65,10 @@ def parse_options(argv: Sequence[str]) -> Options:
         raise ConfigError(f"mode {config.mode} is not one that kplab-proxy can write", hint=hint)
     if given.manifest is None and not given.cleanup:
         raise ConfigError("no --manifest", hint="give --manifest FILE: Kubernetes YAML in place of an API server")
+    if given.like_upstream and config.mode != "iptables":
+        raise ConfigError(
+            f"--like-upstream in mode {config.mode}", hint="it is about the commands of mode iptables only"
+        )
     node = (given.hostname_override or config.hostname_override or socket.gethostname()).strip().lower()
     return Options(
         config=replace(config, hostname_override=node),
@@ -115,6 +125,9 @@ def _document(given: argparse.Namespace) -> dict[str, Any]:
         for section in sections:
             place = place.setdefault(section, {})
         place[key] = value
+    if given.masquerade_all is not None:
+        # The one flag of these sections that is every mode's.
+        document.setdefault("nftables", {})["masqueradeAll"] = given.masquerade_all
     if given.nodeport_addresses:
         document["nodePortAddresses"] = [cidr for part in given.nodeport_addresses for cidr in part.split(",") if cidr]
     if given.feature_gates:
@@ -140,7 +153,7 @@ def _switch(text: str) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kplab-proxy",
-        description="The kube-proxy of a lab: watches a manifest in place of an API server, and writes iptables rules.",
+        description="The kube-proxy of a lab: watches a manifest in place of an API server, and writes a mode's rules.",
         epilog="As with kube-proxy, --config makes the flags under 'kube-proxy' ignored, except --hostname-override.",
         allow_abbrev=False,
     )
@@ -158,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
 def _kube_proxy_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration v1alpha1")
     group.add_argument("--hostname-override", metavar="NODE", help="the name of this node's Node object")
-    group.add_argument("--cleanup", action="store_true", help="remove the rules of iptables mode, then exit")
+    group.add_argument("--cleanup", action="store_true", help="remove what every mode leaves, then exit")
     group.add_argument("--nodeport-addresses", action="append", metavar="CIDR,…")
     group.add_argument("--feature-gates", metavar="NAME=BOOL,…")
     switches = {"masquerade_all", "iptables_localhost_nodeports", "conntrack_tcp_be_liberal"}

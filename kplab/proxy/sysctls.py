@@ -1,4 +1,4 @@
-"""The sysctls that kube-proxy sets in iptables mode, in its own network namespace only.
+"""The sysctls that kube-proxy sets, in its own network namespace only.
 
 `nf_conntrack_max` and `nf_conntrack_buckets` are not among them: they are one value for all namespaces, and
 read-only in every one but the first. A kube-proxy in a namespace must be told `conntrack.maxPerCore: 0`.
@@ -18,11 +18,11 @@ BE_LIBERAL = f"{_CONNTRACK}tcp_be_liberal"
 def wanted_sysctls(config: ProxyConfig, addresses: NodePortAddresses) -> dict[str, int]:
     """Return what to set, by its path under /proc/sys; `addresses` is IPv4's share of nodePortAddresses.
 
-    `route_localnet` lets 127.0.0.1:NodePort reach a pod; a timeout of 0 leaves the kernel's.
+    `route_localnet` lets 127.0.0.1:NodePort reach a pod, in iptables mode only; a timeout of 0 leaves the kernel's.
     """
     conntrack = config.conntrack
     wanted: dict[str, int] = {}
-    if config.iptables.localhost_node_ports and addresses.contains_ipv4_loopback:
+    if config.mode == "iptables" and config.iptables.localhost_node_ports and addresses.contains_ipv4_loopback:
         wanted["net/ipv4/conf/all/route_localnet"] = 1
     if conntrack.tcp_be_liberal:
         wanted[BE_LIBERAL] = 1

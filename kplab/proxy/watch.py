@@ -11,10 +11,12 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kplab.model.loader import read_text
+from kplab.model.cluster import Cluster
+from kplab.model.loader import Memo, parse_cluster, read_text
 
 POLL_PERIOD = 2.0
 """Seconds between two looks at the file without any event."""
@@ -40,6 +42,12 @@ class ReadManifest:
 
     text: str
     mtime_ns: int
+
+
+def manifest_parser(file: str) -> Callable[[str], Cluster]:
+    """Return what reads a manifest's text, and on the next text reads only the documents that changed."""
+    memo: Memo = {}
+    return lambda text: parse_cluster(text, file, memo)
 
 
 class ManifestWatch:

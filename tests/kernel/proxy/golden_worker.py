@@ -1,7 +1,8 @@
 """Brings golden scenarios into this machine's kernel, each in a network namespace of its own, and dumps what it holds.
 
-Run by the tests as `unshare -nm python golden_worker.py BACKEND WAY SCENARIO…`, so that one process does
-many scenarios: it leaves each one's namespace for a new one. Prints one line of JSON for each step of each.
+Run by the tests as `unshare -nm python golden_worker.py MODE WAY SCENARIO…`, so that one process does many scenarios:
+it leaves each one's namespace for a new one. MODE is "nft" or "legacy" (iptables mode with that back-end), or
+"nftables". Prints one line of JSON for each step of each.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 from kplab.lab.run import Finished, SystemRunner
 from kplab.proxy.assemble import assemble
 from kplab.proxy.guard import refuse_host_namespace
-from kplab.proxy.loop import Loop
-from kplab.proxy.options import parse_options
+from kplab.proxy.loop import Loop, Parts
+from kplab.proxy.nft_assemble import assemble_nft
+from kplab.proxy.options import Options, parse_options
 from kplab.proxy.tools import Tools
 
 CLONE_NEWNET = 0x40000000
@@ -118,14 +120,34 @@ def steps(folder: Path) -> list[Path]:
     return [folder / "manifest.yaml", *further]
 
 
-def run_scenario(folder: Path, backend: str, way: str, work: Path) -> list[dict[str, Any]]:
+def held(mode: str) -> dict[str, str]:
+    """Return what the kernel holds of a mode, as golden/README.md's programs print it."""
+    if mode == "nftables":
+        listed = {"nft": ["nft", "list", "ruleset"], "nft.json": ["nft", "-j", "list", "ruleset"]}
+        return {
+            name: subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+            for name, argv in listed.items()
+        }
+    return {family: save(f"{family}-{mode}") for family in ("iptables", "ip6tables")}
+
+
+def assembled(options: Options, runner: Recorder, clock: Clock) -> Parts:
+    """Put the mode's proxy together."""
+    if options.config.mode == "nftables":
+        return assemble_nft(options, runner, clock)
+    return assemble(options, [Tools(runner, options.backend or "nft", family) for family in (4, 6)], clock)
+
+
+def run_scenario(folder: Path, mode: str, way: str, work: Path) -> list[dict[str, Any]]:
     """Sync each of a scenario's steps in one fresh namespace; return what the kernel held after each."""
     file = folder / "config.json"
     config = json.loads(file.read_text()) if file.exists() else {}
     fresh_namespace(config.pop("_links", []))
-    (work / "config.yaml").write_text(json.dumps(merged(BASE, config)))
+    named = {"mode": "nftables"} if mode == "nftables" else {}
+    (work / "config.yaml").write_text(json.dumps(merged({**BASE, **named}, config)))
     manifest = work / "manifest.yaml"
-    arguments = ["--config", str(work / "config.yaml"), "--manifest", str(manifest), "--backend", backend]
+    arguments = ["--config", str(work / "config.yaml"), "--manifest", str(manifest)]
+    arguments += [] if named else ["--backend", mode]
     options = parse_options([*arguments, *(["--like-upstream"] if way == "upstream" else [])])
     runner, clock, loop = Recorder(), Clock(), None
     results = []
@@ -133,7 +155,7 @@ def run_scenario(folder: Path, backend: str, way: str, work: Path) -> list[dict[
         manifest.write_text(source.read_text())
         runner.writes.clear()
         if loop is None:
-            parts = assemble(options, [Tools(runner, options.backend or "nft", family) for family in (4, 6)], clock)
+            parts = assembled(options, runner, clock)
             loop = Loop(parts)
             outcomes = loop.first()
         else:
@@ -141,6 +163,7 @@ def run_scenario(folder: Path, backend: str, way: str, work: Path) -> list[dict[
             parts.watch.notice()
             outcomes = loop.turn()
         errors = [str(outcome.error) for outcome in outcomes if outcome.error]
+        dumped = "nftables" if named else f"iptables-{mode}"
         results.append(
             {
                 "scenario": folder.name,
@@ -148,9 +171,8 @@ def run_scenario(folder: Path, backend: str, way: str, work: Path) -> list[dict[
                 "kinds": [f"{outcome.kind}{outcome.family}" for outcome in outcomes],
                 "errors": errors,
                 "writes": list(runner.writes),
-                "iptables": save(f"iptables-{backend}"),
-                "ip6tables": save(f"ip6tables-{backend}"),
-                "sysctl": sysctls(folder / f"iptables-{backend}.sysctl"),
+                **held(mode),
+                "sysctl": sysctls(folder / f"{dumped}.sysctl"),
             }
         )
     return results
@@ -158,11 +180,11 @@ def run_scenario(folder: Path, backend: str, way: str, work: Path) -> list[dict[
 
 def main() -> None:
     """Do every scenario that was named."""
-    backend, way, *folders = sys.argv[1:]
+    mode, way, *folders = sys.argv[1:]
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     with tempfile.TemporaryDirectory() as work:
         for folder in folders:
-            for result in run_scenario(Path(folder), backend, way, Path(work)):
+            for result in run_scenario(Path(folder), mode, way, Path(work)):
                 sys.stdout.write(json.dumps(result) + "\n")
 
 

@@ -59,7 +59,8 @@ def test_a_configuration_file_makes_flags_ignored_but_for_the_hostname(tmp_path:
     ("arguments", "told"),
     [
         (["--once"], "--manifest"),
-        (["--manifest", "m", "--proxy-mode", "nftables"], "nftables"),
+        (["--manifest", "m", "--proxy-mode", "turbo"], "turbo"),
+        (["--manifest", "m", "--proxy-mode", "nftables", "--like-upstream"], "--like-upstream"),
         (["--manifest", "m", "--cluster-cidr", "10.0.0.0/99"], "clusterCIDR"),
         (["--manifest", "m", "--feature-gates", "Nonsense"], "Nonsense"),
         (["--manifest", "m", "--iptables-sync-period", "soon"], "syncPeriod"),
