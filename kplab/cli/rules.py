@@ -14,6 +14,7 @@ from kplab.errors import ConfigError, UnknownNameError
 from kplab.model.cluster import Cluster, Family
 from kplab.model.config import ProxyConfig, load_config, split_cluster_cidr
 from kplab.model.loader import load_cluster
+from kplab.modes.ebpf import EbpfProgram
 from kplab.modes.facts import NodeFacts
 from kplab.modes.nft_program import NftablesProgram
 from kplab.modes.program import IptablesProgram
@@ -66,6 +67,8 @@ def render(program: Program) -> str:
             return _iptables(program)
         case NftablesProgram():
             return f"# IPv{program.family}\nnft -f - <<'EOF'\n{program.text()}EOF\n"
+        case EbpfProgram():
+            return program.text()
         case _:
             assert_never(program)
 

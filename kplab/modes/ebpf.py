@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kplab.model import bpf_maps as layout
-from kplab.model.cluster import Cluster
+from kplab.model.cluster import Cluster, Family
+from kplab.model.config import ProxyConfig
 from kplab.modes.endpoints import Categorized, categorize
+from kplab.modes.facts import NodeFacts
 from kplab.modes.names import family_of
 from kplab.modes.services import ServicePortView
 from kplab.modes.units import Unit, gather_units
@@ -63,6 +65,8 @@ class EbpfProgram:
     def text(self) -> str:
         """Return each map as `bpftool map dump` prints it, sorted by key, and each element in words behind a #."""
         blocks = []
+        if not self.maps:
+            return "# IPv6: eBPF mode has no maps for it here\n"
         for each in self.maps:
             lines = [f"# bpftool map dump pinned {PINNED}/{self.node}/{each.name}"]
             lines += [_line(each.name, key, value) for key, value in each.entries]
@@ -97,6 +101,12 @@ def compile_ebpf(cluster: Cluster, node: str, previous: EbpfProgram | None = Non
         BpfMap(layout.NODE_IPS, _sorted((layout.pack_reverse_nat(ip, 0)[:4], b"\1") for ip in nodes)),
     )
     return EbpfProgram(node, maps, frontends, backend_ids, rev_nat_ids)
+
+
+def compile_maps(cluster: Cluster, config: ProxyConfig, node: str, family: Family, facts: NodeFacts) -> EbpfProgram:
+    """Return what `compile_ebpf` does, in the form that every mode has; IPv6 has no maps."""
+    del config, facts  # kube-proxy's settings: none of them reaches a socket call
+    return compile_ebpf(cluster, node) if family == 4 else EbpfProgram(node, (), ())
 
 
 def _frontends(units: Iterable[Unit], node: str, zone: str | None, own: tuple[str, ...]) -> Iterator[Frontend]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from kplab.errors import UnknownNameError
 from kplab.model.cluster import Cluster, Family
 from kplab.model.config import ProxyConfig
+from kplab.modes.ebpf import EbpfProgram, compile_maps
 from kplab.modes.facts import NodeFacts
 from kplab.modes.iptables import compile_iptables
 from kplab.modes.nft_program import NftablesProgram
@@ -14,7 +15,7 @@ from kplab.modes.nftables import compile_nftables
 from kplab.modes.program import IptablesProgram
 from kplab.modes.userspace import compile_userspace
 
-Program = IptablesProgram | NftablesProgram
+Program = IptablesProgram | NftablesProgram | EbpfProgram
 """What some mode compiles to; take it apart by its type, with assert_never at the end."""
 
 
@@ -29,12 +30,12 @@ COMPILERS: dict[str, Compiler] = {
     "iptables": compile_iptables,
     "nftables": compile_nftables,
     "userspace": compile_userspace,
+    "ebpf": compile_maps,
 }
 """The modes that are built here."""
 
 NOT_BUILT = {
     "ipvs": "kube-proxy has this mode, but kplab cannot compile it yet",
-    "ebpf": "this is Cilium's way, not a mode of kube-proxy, and kplab cannot show it yet",
 }
 """Modes that a reader may have heard of, and why they cannot be chosen."""
 

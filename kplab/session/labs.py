@@ -55,7 +55,7 @@ def start_kept_lab(name: str, plan: LabPlan, report: Report | None = None) -> Li
     Raises:
         UsageError: the name cannot be used, or that lab is up already. Else as `start_lab`.
     """
-    agent, channel = _greeted_agent(_checked(name))
+    agent, channel = _greeted_agent(_checked(name), plan.mode)
     with ExitStack() as undo:
         undo.callback(_abandon, agent, channel, name)
         up: LabUp = bring_up(channel, plan, report)
@@ -107,10 +107,10 @@ def _end(channel: Channel, name: str) -> None:
         time.sleep(0.002)
 
 
-def _greeted_agent(name: str) -> tuple[StartedAgent, Channel]:
+def _greeted_agent(name: str, mode: str) -> tuple[StartedAgent, Channel]:
     """Start a listening agent in the first way that works, and connect to it."""
     failures = []
-    for own_user in ways():
+    for own_user in ways(mode):
         with _listen(name) as listener:
             agent = start_agent(listener, own_user=own_user)
         channel = None

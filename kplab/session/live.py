@@ -181,7 +181,7 @@ def start_lab(plan: LabPlan, report: Report | None = None) -> LiveSession:
     """
     if plan.sandbox not in SANDBOXES:
         raise SandboxError(f"start a lab in the sandbox {plan.sandbox!r}", hint=f"known are: {', '.join(SANDBOXES)}")
-    agent, channel = _greeted_agent()
+    agent, channel = _greeted_agent(plan.mode)
     with contextlib.ExitStack() as undo:
         undo.callback(agent.wait, END_LIMIT)
         undo.callback(channel.close)
@@ -230,14 +230,14 @@ def ask(
     return answer
 
 
-def _greeted_agent() -> tuple[StartedAgent, Channel]:
+def _greeted_agent(mode: str) -> tuple[StartedAgent, Channel]:
     """Start an agent, in a user namespace of its own if the kernel allows it, else as root without.
 
     Raises:
         SandboxError: neither works.
     """
     failures = []
-    for own_user in ways():
+    for own_user in ways(mode):
         agent = start_agent(own_user=own_user)
         assert agent.channel is not None  # noqa: S101 - it does not listen
         with contextlib.ExitStack() as undo:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kplab.errors import SandboxError
+from kplab.session.sandbox.ebpf import require_ebpf
 from kplab.session.sandbox.namespaces import MAKE_NAMESPACES, OWN_USER, search_path
 
 PROGRAMS = {
@@ -57,8 +58,15 @@ Run = Callable[[Sequence[str]], str | None]
 """Runs a program; returns None when it succeeded, else what it said."""
 
 
-def ways() -> tuple[bool, ...]:
-    """Return the ways to try, best first: True is with a user namespace of the lab's own, False is as root without."""
+def ways(mode: str = "iptables") -> tuple[bool, ...]:
+    """Return the ways to try, best first: True is with a user namespace of the lab's own, False is as root without.
+
+    Raises:
+        SandboxError: eBPF mode, whose programs cannot be loaded from a user namespace, cannot run here.
+    """
+    if mode == "ebpf":
+        require_ebpf()
+        return (False,)
     return (True, False) if os.geteuid() == 0 else (True,)
 
 

@@ -255,7 +255,7 @@ def test_only_udp_asks_for_stale_flows() -> None:
     assert not udp_changed(cluster, cluster, {"default/web"})
 
 
-@pytest.mark.parametrize("mode", ["ipvs", "ebpf", "iptable", ""])
+@pytest.mark.parametrize("mode", ["ipvs", "iptable", ""])
 def test_a_mode_that_cannot_be_used_says_which_can(mode: str) -> None:
     """Known ones say why; any message lists those that work."""
     with pytest.raises(UnknownNameError) as caught:
