@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from textual.pilot import Pilot
 
@@ -24,31 +25,48 @@ from kplab.tui.screens.lesson import LessonScreen
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 FONT = "font-family: DejaVu Sans Mono, Menlo, Consolas, monospace"
+
+
+class Shot(NamedTuple):
+    """One picture: its name, the screen's size, the hop that is shown (its kind, and what its chain begins with)."""
+
+    name: str
+    size: tuple[int, int]
+    kind: str = ""
+    """"" is the question, before anything is sent."""
+    chain: str = ""
+    keys: tuple[str, ...] = ()
+    """Pressed at the end."""
+
+
 SHOTS = (
-    ("walk", (120, 36), "rule", "KUBE-SVC-"),
-    ("dnat", (120, 36), "DNAT", ""),
-    ("reply", (200, 50), "reverse NAT", ""),
-    ("small", (80, 24), "rule", "KUBE-SERVICES"),
+    Shot("predict", (120, 36)),
+    Shot("walk", (120, 36), "rule", "KUBE-SVC-"),
+    Shot("dnat", (120, 36), "DNAT"),
+    Shot("reply", (200, 50), "reverse NAT"),
+    Shot("small", (80, 24), "rule", "KUBE-SERVICES"),
 )
-"""Name, size, and the hop that is shown: its kind, and what its chain begins with."""
 
 
-async def take(session: Session, name: str, size: tuple[int, int], kind: str, chain: str) -> None:
-    """Send the first step's packet, go to the hop, and save the screen."""
+async def take(session: Session, shot: Shot, folder: Path) -> None:
+    """Answer the first step's question, send its packet, go to the hop, and save the screen."""
     lesson = load_lesson("lesson-3")
     run = LessonRun(lesson, None, time.time)
-    run.predict(solution_answers(lesson)[run.step.id])
     app = KplabApp(tell_live(), session=session, run=run, manifest=lesson.manifest, ticking=False)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=shot.size) as pilot:
         screen = next(s for s in app.screen_stack if isinstance(s, LessonScreen))
         await wait(pilot, screen)
-        await pilot.press("slash", "enter")
-        await wait(pilot, screen)
-        if kind == "reverse NAT":
-            await pilot.press("end")
-        screen.action_seek(hop_of(screen.desk.journey, kind, chain))
+        ids = [choice.id for choice in run.step.question.choices] if run.step.question else []
+        await pilot.press(str(ids.index(solution_answers(lesson)[run.step.id]) + 1))
+        if shot.kind:
+            await pilot.press("enter")
+            await wait(pilot, screen)
+            if shot.kind == "reverse NAT":
+                await pilot.press("end")  # and so it is graded
+            screen.action_seek(hop_of(screen.desk.journey, shot.kind, shot.chain))
+        await pilot.press(*shot.keys)
         await pilot.pause(0.3)
-        save(name, app.export_screenshot(title="kplab start lesson-3"))
+        save(folder / f"{shot.name}.svg", app.export_screenshot(title="kplab start lesson-3"))
 
 
 async def wait(pilot: Pilot[int], screen: LessonScreen) -> None:
@@ -65,10 +83,9 @@ def hop_of(journey: Journey | None, kind: str, chain: str) -> int:
     return next(i for i, hop in enumerate(hops) if hop.kind == kind and (hop.chain or "").startswith(chain))
 
 
-def save(name: str, svg: str) -> None:
+def save(path: Path, svg: str) -> None:
     """Write the picture as SVG, with fonts that have our marks; and as PNG where rsvg-convert is installed."""
     svg = svg.replace("font-family: Fira Code, monospace", FONT).replace("<svg ", '<svg xml:space="preserve" ', 1)
-    path = FOLDER / f"{name}.svg"
     path.write_text(svg)
     if shutil.which("rsvg-convert"):
         # rsvg-convert does not stretch text to its `textLength`, so the font's size does it: 20.26 x 0.602 = 12.2.
@@ -77,13 +94,13 @@ def save(name: str, svg: str) -> None:
         subprocess.run(argv, input=plain.encode(), check=True)
 
 
-def main() -> None:
+def main(folder: Path = FOLDER) -> None:
     """Make every picture on one lab."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     session = start_lab_live()(lab_plan(load_lesson("lesson-3")), lambda step: None)
     try:
-        for name, size, kind, chain in SHOTS:
-            asyncio.run(take(session, name, size, kind, chain))
+        for shot in SHOTS:
+            asyncio.run(take(session, shot, folder))
     finally:
         session.close()
 

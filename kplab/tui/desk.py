@@ -34,6 +34,8 @@ class Desk:
         self.trouble: tuple[str, ...] = ()
         self.live_table = session.live
         """Whether the conntrack panel shows the table as it is now."""
+        self.remark: tuple[str, ...] = ()
+        """Why the lesson did not judge the last packet."""
         self._ungraded: Journey | None = None
         self._speed = 1.0
         self._idle = idle_frame(idle_board(session.topology, self.sender))
@@ -45,7 +47,7 @@ class Desk:
         self.playback = Playback(Timeline(journey, recording.topology), still=self.still, speed=self._speed)
         self.books = rulebooks(recording.nodes)
         self.live_table = False
-        self.trouble = ()
+        self.trouble, self.remark = (), ()
         self._ungraded = journey if self.run is not None and self.session.live else None
         if play:
             self.playback.play(now)
@@ -62,7 +64,8 @@ class Desk:
         if not early and not self.playback.at_end and self.playback.hop < last:
             return False
         journey, self._ungraded = self._ungraded, None
-        self.run.saw(journey)
+        verdict = self.run.saw(journey)
+        self.remark = verdict.missed if verdict is not self.run.state.verdict else ()
         return True
 
     @property

@@ -39,7 +39,7 @@ def check_terminal(instead: str) -> None:
         )
 
 
-def run_lesson(lesson_name: str, backend: str = "") -> int:
+def run_lesson(lesson_name: str, backend: str = "", sandbox: str = "auto") -> int:
     """Show a lesson on a lab of its own, and end the lab; returns the exit status.
 
     `backend` "" is the lesson's own. Raises UnknownNameError, LessonError, UsageError; and what kept the lab from
@@ -48,7 +48,7 @@ def run_lesson(lesson_name: str, backend: str = "") -> int:
     check_terminal(f"For pipes and screen readers: kplab start {lesson_name} --plain")
     lesson = load_lesson(lesson_name)
     run = LessonRun(lesson, ProgressStore(state_folder(os.environ)), time.time)
-    plan = lab_plan(lesson, cast("Backend", backend) if backend else None)
+    plan = lab_plan(lesson, cast("Backend", backend) if backend else None, sandbox)
     heading = f"{lesson.id} · {lesson.title}"
     return _run(KplabApp(tell_live(), start=_starter(plan), run=run, manifest=plan.manifest, heading=heading))
 

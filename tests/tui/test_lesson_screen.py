@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kplab.course.lesson import Lesson
+from kplab.course.lesson import About, Lesson
 from kplab.errors import LabError
 from kplab.session.base import Report, Session, Step
 
@@ -104,15 +105,18 @@ async def test_steps_can_be_gone_back_to(stage: OpenStage, small: Lesson) -> Non
 async def test_at_80x24_lesson_and_picture_are_two_sides(stage: OpenStage, small: Lesson) -> None:
     """F2 turns over; timeline and prompt stay in sight on both; sending turns to the picture by itself."""
     async with stage(lesson=small, size=(80, 24)) as s:
-        assert "node-a" in s.text()
-        assert "Read · Read this" not in s.text()
-        await s.press("f2")
         assert "Read · Read this" in s.text()
         assert "PREROUTING" not in s.text()
+        assert "F2 picture" in s.text()
+        await s.press("f2")
+        assert "node-a" in s.text()
+        assert "Read · Read this" not in s.text()
+        assert "F2 lesson" in s.text()
+        await s.press("f2")
 
         await s.press("n", "2", "slash", "enter", "right", "right", "right", "right")
 
-        for part in ("PREROUTING", "why", "next", "[ walk ]", "hop 5/41", "packet>", "● seen", "⏎ unfold", "tried 13"):
+        for part in ("PREROUTING", "why", "next", "[ walk ]", "hop 5/41", "packet>", "● seen", "o unfolds", "tried 13"):
             assert part in s.text(), part
         assert max(len(row) for row in s.text().splitlines()) <= 80
 
@@ -172,3 +176,68 @@ async def test_a_packet_that_the_lab_refuses_is_told_under_the_prompt(stage: Ope
         await s.press("slash", "enter")
 
         assert "hop 1/41" in s.text()
+
+
+LONG = "\n\n".join(f"Paragraph {n} of a long text, as lessons have them." for n in range(40))
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (100, 24), (120, 36), (140, 44), (200, 50)])
+async def test_question_and_keys_stay_in_sight_under_a_long_text(
+    stage: OpenStage, small: Lesson, size: tuple[int, int]
+) -> None:
+    """At every size, and the edge says that there is more to read; the verdict's beginning stands there too."""
+    long = replace(small, steps=(small.steps[0], replace(small.steps[1], text=LONG, explanation=LONG)))
+    async with stage(lesson=long, size=size) as s:
+        await s.press("n")
+        for part in (
+            "Which endpoint will it meet?",
+            "1 ( ) web-1",
+            "2 ( ) web-3",
+            "hint 1 of 2",
+            "r reset",
+            "more rows",
+        ):
+            assert part in s.text(), part
+        assert "» 1-2 chooses your answer" in s.text()
+        await s.press("2")
+        assert "2 (•) web-3" in s.text()
+        assert "» Enter: send" in s.text()
+        await s.press("pagedown")
+        assert "PgUp" in s.text()
+        assert "2 (•) web-3" in s.text()
+
+        await s.press("enter", "end")
+        if "F2 lesson" in s.text():
+            await s.press("f2")
+
+        for part in ("Which endpoint will it meet?", "✓ passed", "h hint 1 of 2", "r reset"):
+            assert part in s.text(), part
+
+
+async def test_enter_sends_what_stands_in_the_prompt(stage: OpenStage, small: Lesson, session: FakeSession) -> None:
+    """Also when the prompt has no focus; a widget that has it and uses Enter goes before."""
+    async with stage(lesson=small) as s:
+        await s.press("n", "enter")
+        assert "! predict first" in s.text()
+        await s.press("1", "enter")
+        assert [sender for _, sender in session.sent] == ["client"]
+        assert "» End goes to the verdict" in s.text()
+        await s.press("end", "2")
+        assert "» Enter" not in s.text()
+
+        s.screen.query_one("WalkLines").focus()
+        await s.press("enter")
+
+        assert len(session.sent) == 1
+
+
+async def test_a_packet_beside_the_question_is_told_not_to_be_graded(stage: OpenStage, small: Lesson) -> None:
+    """Sending something else passes nothing, and the panel says why."""
+    step = replace(small.steps[2], grade=replace(small.steps[2].grade, about=About(destination="10.9.9.9:80")))
+    async with stage(lesson=replace(small, steps=(step,))) as s:
+        await s.press("enter", "end")
+
+        assert s.run is not None
+        assert s.run.state.verdict is None
+        shown = " ".join(" ".join(row[:43].split()) for row in s.text().splitlines())
+        assert "not graded: it went to 10.96.0.42:80" in shown

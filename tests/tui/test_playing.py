@@ -18,10 +18,10 @@ pytestmark = pytest.mark.tui
 
 
 async def test_it_plays_at_once_and_shows_each_tried_rule(stage: OpenStage) -> None:
-    """After 2.2 s the packet is in KUBE-SERVICES, and two of its rules were tried."""
+    """After 2 s the packet is in KUBE-SERVICES, and two of its rules were tried."""
     async with stage(live=False) as s:
         assert "playing" in s.text()
-        await s.pass_time(2.2)
+        await s.pass_time(2.0)
 
         assert "hop 5/41" in s.text()
         assert "dst 10.96.0.10 is not 10.96.0.42" in s.text()
@@ -103,7 +103,7 @@ async def test_what_a_hop_rewrote_stands_beside_its_old_value(stage: OpenStage) 
         assert "before    tcp 10.244.1.5:40112 → 10.96.0.42:80" in s.text()
 
 
-async def test_enter_unfolds_the_skipped_rules(stage: OpenStage) -> None:
+async def test_o_unfolds_the_skipped_rules(stage: OpenStage) -> None:
     """All eight are shown with their reasons, and fold again."""
     async with stage(live=False, size=(120, 50)) as s:
         await s.press("home", *["right"] * 4)

@@ -59,11 +59,11 @@ def _field(field: HeaderField) -> Line:
 def paint_telling(frame: Frame, width: int, height: int) -> list[Line]:
     """Paint why, in the hop's own sentence, and what comes next, in at most `height` lines."""
     if frame.hop < 0:
-        told = frame.sentence or "Write a packet below and press Enter: what the kernel does with it is shown here."
+        told = frame.sentence or "What the kernel does with your packet is shown here, step by step."
         return [line(Span(row, "muted")) for row in wrap(told, width, height)]
     rows = wrap(frame.sentence, width - 6, max(height - 1, 1))
     if rows[-1].endswith("…"):
-        rows[-1] = clip(rows[-1], width - 14) + " (y: all)"
+        rows[-1] = clip(rows[-1], width - 15) + " (y: all)"
     painted = [line(Span("why   " if i == 0 else "      ", "muted"), Span(row)) for i, row in enumerate(rows)]
     return [*painted, line(Span("next  ", "muted"), Span(clip(frame.next, width - 6), "muted"))][:height]
 

@@ -46,7 +46,8 @@ def paint_walk_line(row: WalkLine, width: int, *, now: bool) -> Line:
         return line(
             Span(head, "now" if now else "muted"),
             Span(f"     … {row.rule}: {row.note}", "fold"),
-            Span("  ⏎ unfold", "muted"),
+            Span("  o", "key"),
+            Span(" unfolds", "muted"),
         )
     if row.mark == "end":
         return line(

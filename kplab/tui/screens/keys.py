@@ -26,6 +26,7 @@ PLAY = (
 
 PACKET = (
     Binding("slash,tab", "write", "write a packet", id="packet.write", tooltip="Go to the packet prompt"),
+    Binding("enter", "send", "send", id="packet.send", tooltip="Send what stands in the prompt"),
     Binding("e,f3", "examples", "examples", id="packet.examples", tooltip="Choose an example to send"),
     Binding(
         "f", "elsewhere", "send from elsewhere", id="packet.elsewhere", tooltip="Send it again from another pod or node"
@@ -38,7 +39,7 @@ TABLES = (
     Binding("k", "tab('conntrack')", "conntrack", id="tab.conntrack", tooltip="Show the conntrack entries"),
     Binding("u", "tab('rules')", "rules", id="tab.rules", tooltip="Browse all rules"),
     Binding("i", "tab('wire')", "wire", id="tab.wire", tooltip="Show what was on each link"),
-    Binding("enter", "unfold", "unfold", id="walk.toggle", tooltip="Show or hide the skipped rules"),
+    Binding("o", "unfold", "unfold", id="walk.toggle", tooltip="Show or hide the skipped rules"),
     Binding("v", "live", "live conntrack", id="conntrack.live", tooltip="Conntrack as it is now, or as of the hop"),
     Binding("y", "why", "all of this hop", id="hop.why", tooltip="The sentence in full, the rule verbatim, headers"),
     Binding("m", "look", "look inside", id="map.look", tooltip="Addresses, routes and tables of a box"),
@@ -49,6 +50,8 @@ LESSON = (
     Binding("r", "reset", "reset the step", id="lesson.reset", tooltip="Begin the step anew"),
     Binding("n", "advance", "next step", id="lesson.next", tooltip="Go to the next step"),
     Binding("p", "back", "step before", id="lesson.back", tooltip="Go to the step before"),
+    Binding("pagedown", "page(1)", "read on", id="lesson.on", tooltip="Scroll the lesson's text"),
+    Binding("pageup", "page(-1)", "read back", id="lesson.up", tooltip="Scroll the lesson's text back"),
     Binding("s", "shell", "shell", id="lesson.shell", tooltip="Open a shell in the lab"),
     Binding("x", "check", "check", id="lesson.check", tooltip="Check the repair"),
     Binding("f2", "side", "lesson / picture", id="lesson.side", tooltip="Lesson or picture, on a narrow screen"),
@@ -82,6 +85,7 @@ def keys_text() -> str:
 _NAMES = {
     "plus": "+", "minus": "-", "equals_sign": "=", "right_square_bracket": "]", "left_square_bracket": "[",
     "slash": "/", "question_mark": "?", "right": "→", "left": "←", "shift+right": "⇧→", "shift+left": "⇧←",
+    "enter": "⏎", "pagedown": "PgDn", "pageup": "PgUp",
 }  # fmt: skip
 
 

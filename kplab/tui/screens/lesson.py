@@ -26,7 +26,7 @@ from kplab.tui.screens.play import PlayActions
 from kplab.tui.screens.study import StudyActions
 from kplab.tui.screens.tables import TableActions
 from kplab.tui.widgets.bars import PlaybackBar, PlayState, TabBar
-from kplab.tui.widgets.lesson_panel import LessonPanel
+from kplab.tui.widgets.lesson_panel import LessonPanel, Standing
 from kplab.tui.widgets.panels import (
     BannerPanel,
     ConntrackPanel,
@@ -43,8 +43,14 @@ from kplab.tui.widgets.walk_panel import WalkPanel
 from kplab.tui.widgets.wire_panel import WirePanel
 
 NARROW = 100
+"""Columns below which lesson and picture are two sides."""
+CRAMPED = (140, 26)
+"""So they are below these columns and rows together: a question would not leave room for a text beside the picture."""
 WIDE = 180
-SHORT = 30
+ROOMY = 134
+"""Columns from which the lesson gets more of them."""
+LOW, SHORT, TINY = 40, 30, 24
+"""Rows below which gaps between parts go, then the parts that are said elsewhere, then the task."""
 FRAMES_A_SECOND = 30
 
 
@@ -103,7 +109,8 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
             self.set_interval(1.0, self._poll)
             self.feed.read(desk.session, desk.nodes())
         if desk.run is not None:
-            await self.query_one(LessonPanel).show()
+            self.set_class(self.has_class("narrow"), "lesson-side")
+            await self.show_lesson()
             self.offer_preset(desk.run.step.preset)
             if desk.session.live:
                 self.start("preparing the step")
@@ -135,10 +142,13 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
 
     def _show_bar(self) -> None:
         playback = self.desk.playback
-        state = PlayState(busy=self.desk.busy)
+        side = ""
+        if self.has_class("narrow") and self.desk.run is not None:
+            side = "F2 picture" if self.has_class("lesson-side") else "F2 lesson"
+        state = PlayState(busy=self.desk.busy, side=side)
         if playback is not None:
             hops = len(playback.timeline.marks)
-            state = PlayState(playback.playing, playback.speed, playback.hop, hops, self.desk.busy)
+            state = PlayState(playback.playing, playback.speed, playback.hop, hops, self.desk.busy, side)
         self.query_one(PlaybackBar).show(state)
 
     def refresh_desk(self) -> None:
@@ -181,8 +191,9 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
 
     async def show_lesson(self) -> None:
         """Show how the step stands."""
+        desk = self.desk
         for panel in self.query(LessonPanel):
-            await panel.show()
+            await panel.show(Standing(desk.watching, desk.session.live, desk.remark))
         self.refresh_desk()
 
     @work(group="grading")
@@ -197,21 +208,24 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
         self._fit(*event.size)
 
     def _fit(self, width: int, height: int) -> None:
+        self.set_class(height < LOW, "low")
         self.set_class(height < SHORT, "short")
-        self.set_class(width < NARROW, "narrow")
+        self.set_class(height < TINY, "tiny")
+        self.set_class(width >= ROOMY, "roomy")
+        self.set_class(width < NARROW or (width < CRAMPED[0] and height < CRAMPED[1]), "narrow")
         self.set_class(width >= WIDE, "wide")
         self.set_class(self.desk.run is None, "no-lesson")
 
     # ---- what the feed says --------------------------------------------------------------------------------
 
-    def on_told(self, message: Told) -> None:
+    async def on_told(self, message: Told) -> None:
         """Play a new story."""
         self.desk.busy = ""
         self.desk.told(message.journey, message.recording, self.clock())
         if self.has_class("narrow"):
             self.remove_class("lesson-side")
         self._show_story()
-        self.refresh_desk()
+        await self.show_lesson()
         self.moved()
 
     def _show_story(self) -> None:

@@ -34,6 +34,14 @@ class PacketActions(DeskScreen):
         for prompt in self.query(PacketPrompt):
             prompt.entry.focus()
 
+    def action_send(self) -> None:
+        """Send what stands in the prompt; go there when nothing does."""
+        for prompt in self.query(PacketPrompt):
+            if prompt.text.strip() or self.desk.blocked():
+                prompt.submit()
+            else:
+                prompt.entry.focus()
+
     def action_client(self) -> None:
         """Change the client."""
         if self.desk.session.live:

@@ -56,12 +56,13 @@ class StudyActions(DeskScreen):
         run = self.desk.run
         if run is not None and run.step.question is not None:
             run.predict(run.step.question.choices[event.index].id)
+            self.set_focus(None)  # so that Enter sends
             await self.show_lesson()
 
-    async def _show_lesson(self) -> None:
+    def action_page(self, by: int) -> None:
+        """Scroll the lesson's text."""
         for panel in self.query(LessonPanel):
-            await panel.show()
-        self.refresh_desk()
+            panel.scroll_text(by)
 
     async def action_hint(self) -> None:
         """Show the next hint."""
@@ -96,6 +97,7 @@ class StudyActions(DeskScreen):
 
     async def _entered(self) -> None:
         desk = self.desk
+        desk.remark = ()
         if desk.run is None:
             return
         if self.has_class("narrow"):
@@ -137,3 +139,4 @@ class StudyActions(DeskScreen):
     def action_side(self) -> None:
         """Lesson or picture, on a narrow screen."""
         self.toggle_class("lesson-side")
+        self.show_frame()

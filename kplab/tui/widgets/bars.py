@@ -66,6 +66,8 @@ class PlayState:
     hops: int = 0
     busy: str = ""
     """What is being waited for."""
+    side: str = ""
+    """The key that turns to the other side of a narrow screen."""
 
 
 class PlaybackBar(Painted):
@@ -105,7 +107,11 @@ class PlaybackBar(Painted):
             left = (*left, Span(f"   … {state.busy}", "now"))
         legend = line(Span("seen ●  rebuilt ◐  modelled ○", "muted"))
         keys = line(Span("space play · ←→ hop · ⇧←→ rule · ? help", "muted"))
-        for right in ((*legend, Span("   "), *keys), keys, line(Span("? help", "muted")), ()):
+        side = line(Span(state.side, "key"))
+        dot = line(Span(" · ", "muted"))
+        shorter = line(Span("←→ hop · ? help", "muted"))
+        for rest in ((*legend, Span("   "), *keys), keys, shorter, line(Span("? help", "muted")), ()):
+            right = (*side, *(dot if side and rest else ()), *rest)
             if width_of(left) + width_of(right) + 2 <= width:
                 return [(*left, Span(" " * (width - width_of(left) - width_of(right))), *right)]
         return [clip_line(left, width)]

@@ -18,7 +18,7 @@ from kplab.model.completion import Completion, KnownName
 from kplab.model.packet import Client, SendSpec
 from kplab.tui.asking import MEANINGS, PROMPTS, complete_request, parse_request, translate
 from kplab.tui.help import Help
-from kplab.tui.paint.lines import Line, Span, clip_line, line
+from kplab.tui.paint.lines import Line, Span, clip_line, line, width_of
 from kplab.tui.widgets.painted import Painted
 
 _HELP = Help(
@@ -252,11 +252,14 @@ class PacketPrompt(Vertical):
         indent = Span(" " * (len(PROMPTS[self._client]) + 1))
         if self._blocked:
             return line(indent, Span(self._blocked, "muted"))
-        return line(
-            indent, Span(f"from {self._sender} · {MEANINGS[self._client]}   ", "muted"), Span("/", "key"),
-            Span(" write  ", "muted"), Span("e", "key"), Span(" examples  ", "muted"), Span("f", "key"),
-            Span(" from elsewhere  ", "muted"), Span("c", "key"), Span(" client", "muted"),
+        sends = line(indent, Span("⏎", "now"), Span(f" send from {self._sender}", "muted"))
+        means = line(Span(f": {MEANINGS[self._client]}", "muted"))
+        keys = line(
+            Span("   /", "key"), Span(" write  ", "muted"), Span("e", "key"), Span(" examples  ", "muted"),
+            Span("f", "key"), Span(" from elsewhere  ", "muted"), Span("c", "key"), Span(" client", "muted"),
         )  # fmt: skip
+        whole = (*sends, *means, *keys)
+        return whole if width_of(whole) <= self.size.width else (*sends, *keys)
 
 
 def clipped(text: str, width: int) -> str:

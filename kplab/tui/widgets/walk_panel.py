@@ -26,7 +26,7 @@ _HELP = Help(
     "the line. *tried* counts the rules.\n\nThe kernel reports "
     "only the rules that "
     "match. The skipped ones are worked out from the kernel's own dump, and checked against its report.\n\n"
-    "`Enter` unfolds skipped rules, `⇧←` `⇧→` go rule by rule.",
+    "`o` unfolds skipped rules, `⇧←` `⇧→` go rule by rule.",
 )
 
 
