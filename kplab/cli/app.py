@@ -50,10 +50,21 @@ class FormatName(StrEnum):
     KPTRACE = "kptrace"
 
 
+class SandboxName(StrEnum):
+    """What a lab runs in."""
+
+    AUTO = "auto"
+    NAMESPACES = "namespaces"
+    MICROVM = "microvm"
+
+
 Mode = Annotated[str, typer.Option("--mode", help="The proxy mode.", metavar="MODE")]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="iptables over nf_tables, or the legacy one.")]
 Manifest = Annotated[
     Path | None, typer.Option("--manifest", help="Kubernetes YAML: the cluster, in place of the lab's own.")
+]
+Sandbox = Annotated[
+    SandboxName, typer.Option("--sandbox", help="This kernel's namespaces, or a guest with a kernel of its own.")
 ]
 LabName = Annotated[str, typer.Option("--name", help="Which lab, when there are several.")]
 
@@ -83,19 +94,26 @@ def start(
     backend: Annotated[
         BackendName | None, typer.Option("--backend", help="iptables over nf_tables, or the legacy one.")
     ] = None,
+    sandbox: Sandbox = SandboxName.AUTO,
 ) -> None:
     """Start a lesson."""
     from kplab.cli import lessons
 
-    raise typer.Exit(lessons.start(name, plain=plain, backend=_backend(backend) if backend else None))
+    chosen = _backend(backend) if backend else None
+    raise typer.Exit(lessons.start(name, plain=plain, backend=chosen, sandbox=sandbox.value))
 
 
 @app.command()
-def play(manifest: Manifest = None, mode: Mode = "iptables", backend: BackendOption = BackendName.NFT) -> None:
+def play(
+    manifest: Manifest = None,
+    mode: Mode = "iptables",
+    backend: BackendOption = BackendName.NFT,
+    sandbox: Sandbox = SandboxName.AUTO,
+) -> None:
     """Play on the screen with a lab of your own, without a lesson."""
     from kplab.cli import play as command
 
-    raise typer.Exit(command.play(manifest, mode=mode, backend=_backend(backend)))
+    raise typer.Exit(command.play(manifest, mode=mode, backend=_backend(backend), sandbox=sandbox.value))
 
 
 @app.command()
@@ -110,6 +128,7 @@ def trace(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.", metavar="FILE")] = None,
     unfold: Annotated[bool, typer.Option("--all", help="Show every rule that was tried, none folded.")] = False,
     name: LabName = "default",
+    sandbox: Sandbox = SandboxName.AUTO,
 ) -> None:
     """Send one packet, or one real connection, and show every step that the kernel took."""
     from kplab.cli import trace as command
@@ -125,6 +144,7 @@ def trace(
         output=output,
         unfold=unfold,
         lab=name,
+        sandbox=sandbox.value,
     )
     raise typer.Exit(command.trace(options))
 
@@ -190,11 +210,12 @@ def lab_up(
     mode: Mode = "iptables",
     backend: BackendOption = BackendName.NFT,
     name: LabName = "default",
+    sandbox: Sandbox = SandboxName.AUTO,
 ) -> None:
     """Build a lab and keep it."""
     from kplab.cli import lab as command
 
-    raise typer.Exit(command.up(name, manifest=manifest, mode=mode, backend=_backend(backend)))
+    raise typer.Exit(command.up(name, manifest=manifest, mode=mode, backend=_backend(backend), sandbox=sandbox.value))
 
 
 @lab.command("down")

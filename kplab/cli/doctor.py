@@ -14,6 +14,7 @@ import typer
 from kplab import __version__
 from kplab.cli.report import ExitCode
 from kplab.session.sandbox.check import OTHER_WAYS, Check, can_run, checks
+from kplab.session.sandbox.microvm_check import can_run_microvm, microvm_checks
 
 SMALLEST = (60, 20)
 """Columns and rows below which the screen cannot be drawn."""
@@ -21,15 +22,18 @@ SMALLEST = (60, 20)
 
 def doctor(*, as_json: bool) -> ExitCode:
     """Print every check; the status is 0 when a lab can be started here, and 3 when not."""
-    looked_at = [*checks(), *_terminal()]
+    looked_at = [*checks(), *microvm_checks(), *_terminal()]
     lacking = can_run()
     if as_json:
-        typer.echo(json.dumps(_document(looked_at, lacking is None), indent=2))
+        typer.echo(json.dumps(_document(looked_at, can_start=lacking is None), indent=2))
     else:
         for line in _lines(looked_at):
             typer.echo(line)
         verdict = "a lab can be started here" if lacking is None else f"no lab can be started here: {lacking.reason}"
         typer.echo(f"\n{verdict}")
+        no_guest = can_run_microvm()
+        if no_guest is not None:
+            typer.echo(f"no guest (--sandbox microvm, for ipvs mode) can be started here: {no_guest.reason}")
         if lacking is not None:
             if lacking.mend:
                 typer.echo(f"mend it with: {lacking.mend}")
@@ -61,11 +65,11 @@ def _lines(looked_at: list[Check]) -> Iterator[str]:
             yield f"      {'':<26} mend: {check.mend}"
 
 
-def _document(looked_at: list[Check], can_start: bool) -> dict[str, object]:
+def _document(looked_at: list[Check], *, can_start: bool) -> dict[str, object]:
     return {
         "kplab": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "sandboxes": {"namespaces": can_start},
+        "sandboxes": {"namespaces": can_start, "microvm": can_run_microvm() is None},
         "checks": [{"name": c.name, "ok": c.ok, "found": c.found, "mend": c.mend} for c in looked_at],
     }

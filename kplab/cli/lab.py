@@ -69,11 +69,11 @@ def require_lab(name: str) -> LiveSession:
     return lab
 
 
-def up(name: str, *, manifest: Path | None, mode: str, backend: Backend) -> ExitCode:
+def up(name: str, *, manifest: Path | None, mode: str, backend: Backend, sandbox: str = "auto") -> ExitCode:
     """Build a lab and keep it."""
     from kplab.session.labs import start_kept_lab
 
-    plan = LabPlan(manifest=read_manifest(manifest), mode=mode, backend=backend)
+    plan = LabPlan(manifest=read_manifest(manifest), mode=mode, backend=backend, sandbox=sandbox)
     session = start_kept_lab(name, plan, progress)
     names = " ".join(ns.name for ns in session.topology.namespaces)
     typer.echo(f"lab {name} is up: {names}")
@@ -102,7 +102,9 @@ def status() -> ExitCode:
         session = connect_lab(lab.name)
         state = session.status()
         facts = session.facts
-        typer.echo(f"lab {lab.name}: mode {facts.mode}, iptables-{facts.backend}, kernel {facts.kernel}")
+        typer.echo(
+            f"lab {lab.name}: mode {facts.mode}, iptables-{facts.backend}, kernel {facts.kernel}, {facts.sandbox}"
+        )
         for ns in session.topology.namespaces:
             typer.echo(f"  {ns.name:<16} {ns.role:<14} {' '.join(dict.fromkeys(ns.addresses()))}")
         for process in state.processes:

@@ -12,26 +12,26 @@ from kplab.errors import UsageError
 from kplab.trace.recording import Backend
 
 
-def start(name: str, *, plain: bool, backend: Backend | None) -> ExitCode | int:
+def start(name: str, *, plain: bool, backend: Backend | None, sandbox: str = "auto") -> ExitCode | int:
     """Start a lesson on the screen, or line by line."""
     from kplab.course.load import load_lesson
 
     load_lesson(name)  # an unknown name is told before anything is drawn or built
     if plain:
-        return _start_plain(name, backend)
+        return _start_plain(name, backend, sandbox)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "the screen needs a terminal", "input or output is a pipe or a file", f"kplab start {name} --plain"
         )
     from kplab.tui.run import run_lesson
 
-    return run_lesson(name, backend or "")
+    return run_lesson(name, backend or "", sandbox)
 
 
-def _start_plain(name: str, backend: Backend | None) -> ExitCode | int:
+def _start_plain(name: str, backend: Backend | None, sandbox: str) -> ExitCode | int:
     from kplab.course.plain import run_plain
 
-    return run_plain(name, backend, sys.stdin, sys.stdout)
+    return run_plain(name, backend, sys.stdin, sys.stdout, sandbox=sandbox)
 
 
 def list_all() -> ExitCode:

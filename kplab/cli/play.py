@@ -8,7 +8,7 @@ from kplab.session.base import LabPlan
 from kplab.trace.recording import Backend
 
 
-def play(manifest: Path | None, *, mode: str, backend: Backend) -> int:
+def play(manifest: Path | None, *, mode: str, backend: Backend, sandbox: str = "auto") -> int:
     """Show a lab to play in; returns the exit status.
 
     Raises:
@@ -18,4 +18,4 @@ def play(manifest: Path | None, *, mode: str, backend: Backend) -> int:
     from kplab.cli.lab import read_manifest
     from kplab.tui.run import run_play
 
-    return run_play(LabPlan(manifest=read_manifest(manifest), mode=mode, backend=backend))
+    return run_play(LabPlan(manifest=read_manifest(manifest), mode=mode, backend=backend, sandbox=sandbox))

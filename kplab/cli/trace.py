@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import typer
 
+from kplab.cli.output import check_output, put
 from kplab.cli.report import ExitCode, report
 from kplab.errors import ExpressionError, UsageError
 from kplab.model.expression import parse_expression
@@ -21,7 +20,7 @@ from kplab.session.base import LabPlan, Session
 from kplab.trace.file import write_trace
 from kplab.trace.journey import tell
 from kplab.trace.pcapng import pcapng
-from kplab.trace.recording import Backend, Recording
+from kplab.trace.recording import Backend, Facts, Recording
 from kplab.trace.text import journey_lines
 
 
@@ -39,6 +38,7 @@ class TraceOptions:
     output: Path | None
     unfold: bool
     lab: str
+    sandbox: str = "auto"
 
 
 def trace(options: TraceOptions) -> ExitCode:
@@ -50,7 +50,7 @@ def trace(options: TraceOptions) -> ExitCode:
         return report(error, options.what)
     if options.form in ("pcapng", "kptrace") and options.output is None and sys.stdout.isatty():
         raise UsageError(f"{options.form} is not text for a terminal", "", "Name a file: -o trace." + options.form)
-    _check_output(options.output)
+    check_output(options.output)
     session = _session(options)
     try:
         recording = session.send(spec, options.sender)
@@ -102,10 +102,16 @@ def _session(options: TraceOptions) -> Session:
     manifest = read_manifest(options.manifest)
     kept = kept_lab(options.lab)
     if kept is not None:
-        if options.manifest is None and (kept.facts.mode, kept.facts.backend) == (options.mode, options.backend):
+        if options.manifest is None and _fits(kept.facts, options):
             return kept
         kept.close()
-    return new_lab(LabPlan(manifest=manifest, mode=options.mode, backend=options.backend))
+    return new_lab(LabPlan(manifest=manifest, mode=options.mode, backend=options.backend, sandbox=options.sandbox))
+
+
+def _fits(facts: Facts, options: TraceOptions) -> bool:
+    """Tell whether a kept lab is what was asked for."""
+    same = (facts.mode, facts.backend) == (options.mode, options.backend)
+    return same and (options.sandbox == "auto" or facts.sandbox.startswith(options.sandbox))
 
 
 def _write(options: TraceOptions, recording: Recording, journey: Journey) -> ExitCode:
@@ -113,35 +119,10 @@ def _write(options: TraceOptions, recording: Recording, journey: Journey) -> Exi
         case "kptrace":
             write_trace(recording, options.output or Path("/dev/stdout"))
         case "pcapng":
-            _put(options.output, pcapng(recording, journey))
+            put(options.output, pcapng(recording, journey))
         case "json":
-            _put(options.output, msgspec.json.format(msgspec.json.encode(journey), indent=2) + b"\n")
+            put(options.output, msgspec.json.format(msgspec.json.encode(journey), indent=2) + b"\n")
         case _:
             lines = "\n".join(journey_lines(journey, unfold=options.unfold)) + "\n"
-            _put(options.output, lines.encode())
+            put(options.output, lines.encode())
     return ExitCode.FAILED if journey.disagreements else ExitCode.OK
-
-
-def _check_output(output: Path | None) -> None:
-    """Refuse a file that cannot be written before a packet is sent, not after: what was seen would be lost."""
-    if output is None:
-        return
-    folder = output.parent
-    if not folder.is_dir() or not os.access(output if output.exists() else folder, os.W_OK) or output.is_dir():
-        raise UsageError(
-            f"{output} cannot be written", "no such folder, or no right to write there", "Name another file"
-        )
-
-
-def _put(output: Path | None, data: bytes) -> None:
-    if output is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(data)
-    except OSError as problem:
-        raise UsageError(
-            f"{output} cannot be written", problem.strerror or str(problem), "Choose another file"
-        ) from None
-    typer.echo(f"written: {output}", err=True)

@@ -19,9 +19,9 @@ OpenShell = Callable[[Session, str], object]
 """Gives the user's terminal to a shell in a namespace until it ends."""
 
 
-def lab_plan(lesson: Lesson, backend: Backend | None = None) -> LabPlan:
+def lab_plan(lesson: Lesson, backend: Backend | None = None, sandbox: str = "auto") -> LabPlan:
     """Return the lab that a lesson wants; a back-end that the user asked for goes before the lesson's own."""
-    return LabPlan(manifest=lesson.manifest, mode=lesson.mode, backend=backend or lesson.backend)
+    return LabPlan(manifest=lesson.manifest, mode=lesson.mode, backend=backend or lesson.backend, sandbox=sandbox)
 
 
 def start_lab_live() -> StartLab:

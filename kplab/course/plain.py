@@ -23,6 +23,7 @@ def run_plain(
     source: TextIO,
     sink: TextIO,
     *,
+    sandbox: str = "auto",
     start: StartLab | None = None,
     tell: Tell | None = None,
     environment: Mapping[str, str] = os.environ,
@@ -37,7 +38,7 @@ def run_plain(
     store = ProgressStore(state_folder(environment))
     run = LessonRun(lesson, store, clock)
     _print(sink, f"{lesson.id}: {lesson.title}", lesson.summary, f"About {lesson.minutes} minutes.", "")
-    session = (start or start_lab_live())(lab_plan(lesson, backend), lambda step: _report(sink, step))
+    session = (start or start_lab_live())(lab_plan(lesson, backend, sandbox), lambda step: _report(sink, step))
     try:
         facts = session.facts
         _print(sink, f"The lab stands: Linux {facts.kernel}, iptables-{facts.backend}, rules of {facts.rules_of}.")

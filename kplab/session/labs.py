@@ -22,6 +22,7 @@ from kplab.session.base import LabPlan, Report
 from kplab.session.channel import Channel
 from kplab.session.live import ANSWER_LIMIT, END_LIMIT, LiveSession, ask, bring_up, greet
 from kplab.session.sandbox.check import explain, ways
+from kplab.session.sandbox.choose import MICROVM, choose
 from kplab.session.sandbox.namespaces import StartedAgent, start_agent
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -55,7 +56,11 @@ def start_kept_lab(name: str, plan: LabPlan, report: Report | None = None) -> Li
     Raises:
         UsageError: the name cannot be used, or that lab is up already. Else as `start_lab`.
     """
-    agent, channel = _greeted_agent(_checked(name), plan.mode)
+    choice = choose(plan.sandbox, plan.mode)
+    if choice.sandbox == MICROVM:
+        agent, channel, report = _greeted_guest(_checked(name), report, choice.why)
+    else:
+        agent, channel = _greeted_agent(_checked(name), plan.mode)
     with ExitStack() as undo:
         undo.callback(_abandon, agent, channel, name)
         up: LabUp = bring_up(channel, plan, report)
@@ -130,6 +135,13 @@ def _greeted_agent(name: str, mode: str) -> tuple[StartedAgent, Channel]:
             agent.wait(END_LIMIT)
             return agent, channel
     raise explain(failures)
+
+
+def _greeted_guest(name: str, report: Report | None, why: str) -> tuple[StartedAgent, Channel, Report | None]:
+    from kplab.session.guests import greeted_guest
+
+    with _listen(name) as listener:
+        return greeted_guest(greet, report, why, listener, lambda: _connect(name))
 
 
 def _abandon(agent: StartedAgent, channel: Channel, name: str) -> None:

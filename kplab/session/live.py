@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from kplab.errors import KplabError, ProtocolError, SandboxError
+from kplab.errors import KplabError, ProtocolError
 from kplab.model.packet import SendSpec
 from kplab.model.topology import Topology
 from kplab.protocol.messages import (
@@ -36,6 +36,7 @@ from kplab.protocol.messages import (
 from kplab.session.base import ExecResult, LabPlan, Report, Step
 from kplab.session.channel import Channel
 from kplab.session.sandbox.check import explain, ways
+from kplab.session.sandbox.choose import MICROVM, choose
 from kplab.session.sandbox.namespaces import StartedAgent, boot_id, own_namespaces, start_agent
 from kplab.trace.recording import Facts, NodeState, Recording
 
@@ -43,7 +44,6 @@ UP_LIMIT = 300.0
 ANSWER_LIMIT = 120.0
 GREETING_LIMIT = 20.0
 END_LIMIT = 2.0
-SANDBOXES = ("auto", "namespaces")
 
 A = TypeVar("A")
 
@@ -118,7 +118,7 @@ class LiveSession:
 
     @property
     def agent_process(self) -> int | None:
-        """The pid of `unshare` around the agent, as this machine sees it; None for a kept lab."""
+        """The pid, on this machine, of `unshare` around the agent or of a guest's keeper; None for a kept lab."""
         return self._agent.process.pid if self._agent else None
 
     def send(self, spec: SendSpec, sender: str) -> Recording:
@@ -179,9 +179,13 @@ def start_lab(plan: LabPlan, report: Report | None = None) -> LiveSession:
         SandboxError: no lab can be started on this machine; the hint says what mends it.
         UsageError: the plan cannot be used. LabError: something could not be built.
     """
-    if plan.sandbox not in SANDBOXES:
-        raise SandboxError(f"start a lab in the sandbox {plan.sandbox!r}", hint=f"known are: {', '.join(SANDBOXES)}")
-    agent, channel = _greeted_agent(plan.mode)
+    choice = choose(plan.sandbox, plan.mode)
+    if choice.sandbox == MICROVM:
+        from kplab.session.guests import greeted_guest
+
+        agent, channel, report = greeted_guest(greet, report, choice.why)
+    else:
+        agent, channel = _greeted_agent(plan.mode)
     with contextlib.ExitStack() as undo:
         undo.callback(agent.wait, END_LIMIT)
         undo.callback(channel.close)
@@ -201,7 +205,7 @@ def bring_up(channel: Channel, plan: LabPlan, report: Report | None) -> LabUp:
     return ask(channel, request, LabUp, UP_LIMIT, progress)
 
 
-def greet(channel: Channel) -> None:
+def greet(channel: Channel, limit: float = GREETING_LIMIT) -> None:
     """Say Hello.
 
     Raises:
@@ -209,7 +213,7 @@ def greet(channel: Channel) -> None:
     """
     own = own_namespaces()
     hello = Hello(boot_id=boot_id(), host_netns=own["net"], host_mntns=own["mnt"])
-    ask(channel, hello, Welcome, GREETING_LIMIT)
+    ask(channel, hello, Welcome, limit)
 
 
 def ask(

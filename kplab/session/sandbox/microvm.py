@@ -31,7 +31,7 @@ PORT = "/dev/vport0p1"
 AGENT = ("-P", "-m", "kplab.agent.main", "--port", PORT, "--sandbox")
 MEMORY = 1024
 """MiB that the guest may use; QEMU takes from the host what the guest has touched."""
-BOOT_LIMIT = 60.0
+BOOT_LIMIT = 90.0
 """Seconds until a guest that has not come to its program is taken to hang."""
 _LONGEST_COMMAND_LINE = 2047
 """Bytes (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h)."""

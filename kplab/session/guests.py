@@ -1,0 +1,91 @@
+"""An agent in a guest, started and greeted, for a lab that lives with its session or one that is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kplab.errors import ProtocolError, SandboxError
+from kplab.session.base import Report, Step
+from kplab.session.channel import Channel
+from kplab.session.sandbox.microvm import agent_program, console, find_machine, start_guest, wait_booted
+from kplab.session.sandbox.namespaces import StartedAgent
+
+GREETING_LIMIT = 120.0
+"""Seconds for the agent's start in the guest: Python loads slowly where the processor is emulated."""
+END_LIMIT = 2.0
+
+Greet = Callable[[Channel, float], None]
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Turns the stages of the guest's start into steps; they come before the agent's own, which begin anew at 0."""
+
+    report: Report | None
+    began: float
+
+    def __call__(self, name: str, done: bool) -> None:
+        if self.report:
+            self.report(Step(name, done, time.monotonic() - self.began))
+
+    def shifted(self) -> Report | None:
+        """Return a report for the agent's steps, whose seconds go on from here."""
+        report, gone = self.report, time.monotonic() - self.began
+        return report and (lambda step: report(Step(step.name, step.done, step.seconds + gone)))
+
+
+def greeted_guest(
+    greet: Greet,
+    report: Report | None,
+    why: str,
+    listener: socket.socket | None = None,
+    connect: Callable[[], socket.socket] | None = None,
+) -> tuple[StartedAgent, Channel, Report | None]:
+    """Start a guest and greet its agent; return both, and who is told the steps that follow.
+
+    With `listener` the guest is kept, and `connect` connects to it.
+
+    Raises:
+        SandboxError: QEMU, a kernel, a module or room is missing, or the guest hangs or ends.
+    """
+    stages = _Stages(report, time.monotonic())
+    name = f"microvm: {why}"
+    stages(name, False)
+    machine = find_machine()
+    stages(name, True)
+    agent = start_guest(machine, agent_program(machine.accelerator), listener)
+    with contextlib.ExitStack() as undo:
+        undo.callback(agent.wait, END_LIMIT)
+        undo.callback(_hang_up, agent)
+        wait_booted(agent, stage=stages)
+        stages("agent in the guest", False)
+        own = agent.channel if connect is None else connect()
+        assert own is not None  # noqa: S101 - it listens exactly if there is a way to connect
+        channel = Channel(own, lambda: console(agent))
+        undo.callback(channel.close)
+        try:
+            greet(channel, GREETING_LIMIT)
+        except ProtocolError as error:
+            raise SandboxError(
+                "start the agent in the guest",
+                f"{error.happened}; the guest's console shows:\n{console(agent) or '(nothing)'}",
+                "kplab doctor",
+            ) from error
+        stages("agent in the guest", True)
+        undo.pop_all()
+    if listener is not None:
+        agent.process.returncode = 0  # it outlives us: Popen is not to wait for it, nor to warn
+    return agent, channel, stages.shifted()
+
+
+def _hang_up(agent: StartedAgent) -> None:
+    """End a guest that was not greeted: one that is kept has no channel whose end would tell it."""
+    if agent.channel is not None:
+        with contextlib.suppress(OSError):
+            agent.channel.shutdown(socket.SHUT_RDWR)
+    else:
+        agent.process.kill()
