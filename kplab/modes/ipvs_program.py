@@ -59,13 +59,13 @@ class VirtualServer:
     persistent: int | None = None
     """Seconds that a client keeps its real server; None without ClientIP affinity."""
     port_hashed: bool = False
-    """The scheduler's flag "mh-port" (sched-flag 2): `mh` hashes the source's port as well as its address."""
+    """The scheduler's flag "mh-port" (0x10): `mh` hashes the source's port as well as its address."""
     reals: tuple[RealServer, ...] = ()
 
     @property
     def options(self) -> str:
         """What follows the key in `ipvsadm -A`: "-s rr -p 10800"."""
-        flags = " -b flag-2" if self.port_hashed else ""
+        flags = " -b mh-port" if self.port_hashed else ""
         return f"-s {self.scheduler}{'' if self.persistent is None else f' -p {self.persistent}'}{flags}"
 
     def lines(self) -> list[str]:

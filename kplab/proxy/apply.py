@@ -66,8 +66,10 @@ class Applier(Protocol):
 class DirectApplier:
     """The default way."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, *, canaries: bool = True) -> None:
+        """IPVS mode has no `canaries`."""
         self._tools = tools
+        self._canaries = canaries
         self._rules_held = 0
         self._capacity = send_capacity() if tools.backend == "nft" else None
 
@@ -76,7 +78,8 @@ class DirectApplier:
         before, present = "", frozenset[str]()
         if order.full:
             held = read_dump(self._tools.save())
-            before, present = preparations(order.program, held), held.chains.get("nat", frozenset())
+            before = preparations(order.program, held, canaries=self._canaries)
+            present = held.chains.get("nat", frozenset())
             self._rules_held = held.rules
         elif order.clean_stale:
             present = self._nat_chains()
@@ -149,7 +152,7 @@ def refused(tools: Tools, text: str, error: ProgramError) -> LabError:
     return ApplyError(f"write rules with {tools.program}-restore", error.happened, hint)
 
 
-def preparations(program: IptablesProgram, held: Held) -> str:
+def preparations(program: IptablesProgram, held: Held, *, canaries: bool = True) -> str:
     """Return the blocks that make what is missing: canaries, chains that jumps lead to, and the jumps.
 
     Jumps are inserted one before the other in the order in which kube-proxy ensures them, so they end up in
@@ -158,7 +161,7 @@ def preparations(program: IptablesProgram, held: Held) -> str:
     blocks = []
     for table in CANARY_TABLES:
         jumps = [jump for jump in program.jumps if jump.table == table]
-        wanted = dict.fromkeys([CANARY, *(jump.target for jump in jumps)])
+        wanted = dict.fromkeys([*([CANARY] if canaries else []), *(jump.target for jump in jumps)])
         lines = [f":{chain} - [0:0]" for chain in wanted if not held.has(table, chain)]
         for jump in jumps:
             if printed(jump) not in held.base_rules:

@@ -81,7 +81,7 @@ def test_a_range_of_everything_restricts_nothing() -> None:
 def test_maglev_hashes_ports_too() -> None:
     """The scheduler `mh` gets its flag for the source port, on every virtual server."""
     found = program(EDGE, ("192.168.50.10",), ProxyConfig(ipvs=IpvsConfig(scheduler="mh")))
-    assert {server.options for server in found.servers} == {"-s mh -b flag-2"}
+    assert {server.options for server in found.servers} == {"-s mh -b mh-port"}
 
 
 def test_link_local_addresses_have_no_node_ports() -> None:
