@@ -21,7 +21,7 @@ from kplab.model.cluster import Cluster
 from kplab.model.proxy_config import ProxyConfig
 from kplab.model.synthetic import large_cluster
 from kplab.modes.facts import NodeFacts
-from kplab.proxy.apply import DirectApplier
+from kplab.proxy.apply import DirectApplier, Order
 from kplab.proxy.guard import refuse_host_namespace
 from kplab.proxy.iptables_writer import IptablesWriter
 from kplab.proxy.nfacct import ensure_counters
@@ -61,7 +61,7 @@ def synced(run: Callable[[], SyncOutcome]) -> tuple[float, str]:
     begun = time.perf_counter()
     outcome = run()
     taken = time.perf_counter() - begun
-    if outcome.error is not None or outcome.order is None:
+    if outcome.error is not None or not isinstance(outcome.order, Order):
         raise RuntimeError(str(outcome.error))
     return taken, outcome.order.program.text(changed=outcome.order.changed)
 

@@ -54,13 +54,13 @@ def run(options: Options, runner: Runner) -> int:
             return _run_userspace(options, _tools(options, runner)[0], stop_fd)
         if options.config.mode == "ebpf":
             return _run_ebpf(options, stop_fd)
-        status = Status(options.sync_period, time.time)
+        status = Status(options.sync_period, time.time, options.config.mode)
         parts = _parts(options, runner, status)
         loop = Loop(parts)
         failed = any(outcome.error for outcome in loop.first())
         if options.once:
             return EXIT_FAILED if failed else 0
-        serve(options, status, parts.reporter)
+        serve(options, runner, status, parts.reporter)
         loop.run(stop_fd, at_rest=gc.collect)
     return 0
 
@@ -96,11 +96,16 @@ def _run_ebpf(options: Options, stop_fd: int) -> int:
     return 0 if done or not options.once else EXIT_FAILED
 
 
-def serve(options: Options, status: Status, reporter: Reporter) -> None:
+def serve(options: Options, runner: Runner, status: Status, reporter: Reporter) -> None:
     """Start the servers; imported here, after the first sync, for that is what others wait for."""
-    from kplab.proxy.serve import Servers
+    from kplab.proxy.serve import EVERYWHERE, Servers
 
-    servers = Servers(options.node, status, reporter.problem)
+    hosts, mode = EVERYWHERE, options.config.mode
+    if mode == "nftables":
+        from kplab.proxy.nft_assemble import answering_addresses
+
+        hosts = answering_addresses(options, runner, status.cluster)
+    servers = Servers(options.node, status, reporter.problem, mode=mode, hosts=hosts)
     servers.start(options.config.healthz_bind_address, options.config.metrics_bind_address)
 
 

@@ -1,4 +1,4 @@
-"""What `/metrics` says: those of kube-proxy's metrics that iptables mode moves, in Prometheus' text format.
+"""What `/metrics` says: those of kube-proxy's metrics that the mode moves, in Prometheus' text format.
 
 Names, labels and buckets are those of pkg/proxy/metrics of v1.36. Not kept: counts of changes by kind of object,
 and network_programming_duration, which needs the time at which an API server saw a change.
@@ -10,12 +10,19 @@ from collections.abc import Callable
 from threading import Lock
 
 from kplab.model.cluster import Family
+from kplab.modes.nft_objects import NftElement
+from kplab.modes.nft_program import NftablesProgram, NftBlock
 from kplab.proxy.apply import Order
 from kplab.proxy.nfacct import CT_STATE_INVALID_DROPPED, LOCALHOST_NODE_PORTS_ACCEPTED, read_counter
-from kplab.proxy.proxier import SyncOutcome
+from kplab.proxy.proxier import SyncOutcome, Written
 
 PREFIX = "kubeproxy_"
 _SYNC = "sync_proxy_rules"
+_FAILURES = {
+    "iptables": (f"{_SYNC}_iptables_restore_failures_total", f"{_SYNC}_iptables_partial_restore_failures_total"),
+    "nftables": (f"{_SYNC}_nftables_sync_failures_total",),
+}
+"""By mode: what a failed sync counts, and after it what a failed partial one counts besides."""
 _BUCKETS = tuple(0.001 * 2**n for n in range(15))
 _FAMILIES: tuple[Family, ...] = (4, 6)
 
@@ -32,17 +39,15 @@ _COUNTERS = {
 class Metrics:
     """Told by the loop, read by a server's thread."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], mode: str = "iptables") -> None:
         """`clock` is the wall's, in seconds."""
+        self._failures = _FAILURES.get(mode, ())
         self._clock = clock
         self._lock = Lock()
         self._values: dict[Key, float] = {}
-        self._orders: dict[Family, Order] = {}
+        self._orders: dict[Family, Written] = {}
         for family in _FAMILIES:
-            for name in (
-                f"{_SYNC}_iptables_restore_failures_total",
-                f"{_SYNC}_iptables_partial_restore_failures_total",
-            ):
+            for name in self._failures:
                 self._values[_key(name, family)] = 0.0
 
     def queued(self, family: Family) -> None:
@@ -57,9 +62,8 @@ class Metrics:
             self._observe(f"{_SYNC}_duration_seconds", family, outcome.seconds)
             self._observe(f"sync_{outcome.kind}_proxy_rules_duration_seconds", family, outcome.seconds)
             if outcome.error is not None:
-                self._add(_key(f"{_SYNC}_iptables_restore_failures_total", family), 1)
-                if outcome.kind == "partial":
-                    self._add(_key(f"{_SYNC}_iptables_partial_restore_failures_total", family), 1)
+                for name in self._failures if outcome.kind == "partial" else self._failures[:1]:
+                    self._add(_key(name, family), 1)
                 return
             self._values[_key(f"{_SYNC}_last_timestamp_seconds", family)] = self._clock()
             if outcome.order is not None:
@@ -80,7 +84,10 @@ class Metrics:
         with self._lock:
             values, orders = dict(self._values), dict(self._orders)
         for family, order in orders.items():
-            _count_rules(values, family, order)
+            if isinstance(order, Order):
+                _count_rules(values, family, order)
+            else:
+                _count_dropped(values, family, order)
         for name, counter in _COUNTERS.items():
             packets = read_counter(counter)
             if packets is not None:
@@ -119,9 +126,28 @@ def _count_rules(values: dict[Key, float], family: Family, order: Order) -> None
             any(r.chain == chain and r.text.endswith("-j DROP") for r in block.filter_rules)
             for block in program.blocks
         )  # fmt: skip
-        name, labels = f"{_SYNC}_no_local_endpoints_total", (("traffic_policy", policy),)
-        values[_key(name, family, *labels)] = without
-        values[name, labels] = values.get((name, labels), 0.0) + without
+        _count_without(values, family, policy, without)
+
+
+def _count_dropped(values: dict[Key, float], family: Family, program: NftablesProgram) -> None:
+    """Count the service ports that have endpoints, but none here for a policy Local: their traffic is dropped."""
+    dropped = [_dropped(block) for block in program.blocks]
+    _count_without(values, family, "internal", sum(internal for internal, _ in dropped))
+    _count_without(values, family, "external", sum(external for _, external in dropped))
+
+
+def _dropped(block: NftBlock) -> tuple[bool, bool]:
+    """Tell whether traffic to the ClusterIP is dropped, and whether traffic from outside is."""
+    view = block.unit[0]
+    cluster_ip = ("no-endpoint-services", f"{view.cluster_ip} . {view.protocol} . {view.port}")
+    found = {(w.holder, w.key) for w in block.opening if isinstance(w, NftElement) and w.value == "drop"}
+    return cluster_ip in found, bool(found - {cluster_ip})
+
+
+def _count_without(values: dict[Key, float], family: Family, policy: str, without: int) -> None:
+    name, labels = f"{_SYNC}_no_local_endpoints_total", (("traffic_policy", policy),)
+    values[_key(name, family, *labels)] = without
+    values[name, labels] = values.get((name, labels), 0.0) + without
 
 
 def _key(name: str, family: Family, *labels: tuple[str, str]) -> Key:

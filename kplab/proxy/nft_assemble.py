@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from kplab.errors import ManifestError
 from kplab.lab.run import Runner
-from kplab.model.cluster import Cluster
+from kplab.model.cluster import Cluster, Family
 from kplab.modes.facts import NodeFacts
+from kplab.modes.nftables_settings import read_nft_settings
 from kplab.modes.nodeports import node_port_addresses
 from kplab.proxy.conntrack import flow_forgetter
 from kplab.proxy.facts import local_addresses
@@ -22,6 +23,8 @@ from kplab.proxy.report import Reporter
 from kplab.proxy.schedule import Schedule
 from kplab.proxy.sysctls import set_sysctls, wanted_sysctls
 from kplab.proxy.watch import ManifestWatch, manifest_parser
+
+_ALL: dict[Family, tuple[str, ...]] = {4: ("0.0.0.0",), 6: ("::",)}  # noqa: S104 our namespace's
 
 
 def assemble_nft(options: Options, runner: Runner, clock: Clock, observers: Sequence[Observer] = ()) -> Parts:
@@ -63,3 +66,18 @@ def _proxier(options: Options, tools: NftTools, capacity: int | None) -> Proxier
 def _facts_source(runner: Runner) -> Callable[[], NodeFacts]:
     """NodePorts are answered on those of the node's addresses that are there, so they are read at each sync."""
     return lambda: NodeFacts(addresses=local_addresses(runner))
+
+
+def answering_addresses(options: Options, runner: Runner, cluster: Cluster) -> dict[Family, tuple[str, ...]]:
+    """Return the addresses that answer for NodePorts, and so for healthCheckNodePorts; "0.0.0.0" or "::" for all.
+
+    Raises:
+        ProgramError: ip is missing, or failed.
+
+    """
+    facts = NodeFacts(addresses=local_addresses(runner))
+    found: dict[Family, tuple[str, ...]] = {}
+    for family in FAMILIES:
+        ips = read_nft_settings(cluster, options.config, options.node, family, facts).node_port_ips
+        found[family] = ips if ips is not None else _ALL[family]
+    return found

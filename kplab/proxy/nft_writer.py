@@ -41,7 +41,7 @@ class NftWriter:
         self._began = False
         self._stale: dict[str, float] = {}
 
-    def write(self, cluster: Cluster, changed: frozenset[str] | None, now: float) -> None:
+    def write(self, cluster: Cluster, changed: frozenset[str] | None, now: float) -> NftablesProgram:
         """Write as `Writer.write` says.
 
         Raises:
@@ -58,6 +58,7 @@ class NftWriter:
         self._send(transaction.text())
         self._program, self._began = program, True
         self._remember(transaction, program, now)
+        return program
 
     def _delete_stale(self, now: float) -> None:
         """Delete chains that have been empty for long enough; those that cannot be are tried again by a later sync."""

@@ -14,11 +14,15 @@ from typing import Literal, Protocol
 from kplab.errors import KplabError
 from kplab.model.cluster import Cluster, Family
 from kplab.modes.changes import changed_services, udp_changed
+from kplab.modes.nft_program import NftablesProgram
 from kplab.proxy.apply import Order
 from kplab.proxy.schedule import FULL_SYNC_PERIOD, Schedule
 
 TOPOLOGY_LABELS = ("kubernetes.io/hostname", "topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 """The labels of its own Node that kube-proxy watches; a change of one asks for a full sync."""
+
+Written = Order | NftablesProgram
+"""What a mode has written, for metrics to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,14 @@ class SyncOutcome:
     error: KplabError | None
     forget_flows: bool = False
     """A UDP Service or its endpoints changed, so conntrack should be cleaned."""
-    order: Order | None = None
-    """What was written in iptables mode; None where it could not be."""
+    order: Written | None = None
+    """What was written; None where it could not be, or where metrics count nothing of it."""
 
 
 class Writer(Protocol):
     """One mode's way from a cluster to the kernel, for one family; remembers what it wrote last."""
 
-    def write(self, cluster: Cluster, changed: frozenset[str] | None, now: float) -> Order | None:
+    def write(self, cluster: Cluster, changed: frozenset[str] | None, now: float) -> Written | None:
         """Compile and write: everything where `changed` is None, else what these Services (`ns/name`) touch.
 
         `now` is the proxier's clock. Returns what metrics count, if the mode has such.
@@ -96,7 +100,7 @@ class Proxier:
         cluster = self._cluster or Cluster()
         full = self._need_full or started - self._last_full > FULL_SYNC_PERIOD
         error: KplabError | None = None
-        order: Order | None = None
+        order: Written | None = None
         try:
             order = self._writer.write(cluster, None if full else self._changed, started)
         except KplabError as refused:

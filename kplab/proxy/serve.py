@@ -7,7 +7,7 @@ holds a sync up. Paths and bodies are those of kube-proxy v1.36; `/configz` and 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,8 @@ _JSON = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"
 _TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 _METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 FAMILIES: tuple[Family, ...] = (4, 6)
+EVERYWHERE: Mapping[Family, Sequence[str]] = {4: ("0.0.0.0",), 6: ("::",)}  # noqa: S104 our namespace's
+"""All addresses: where NodePorts are answered unless nodePortAddresses says else."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -84,13 +86,26 @@ class _Handler(BaseHTTPRequestHandler):
 class Servers:
     """Starts the servers, and follows the Services that have a healthCheckNodePort."""
 
-    def __init__(self, node: str, status: Status, problem: Callable[[str], None]) -> None:
-        """`problem` is told when an address cannot be listened on; everything else goes on."""
+    def __init__(
+        self,
+        node: str,
+        status: Status,
+        problem: Callable[[str], None],
+        *,
+        mode: str = "iptables",
+        hosts: Mapping[Family, Sequence[str]] = EVERYWHERE,
+    ) -> None:
+        """`problem` is told when an address cannot be listened on; everything else goes on.
+
+        healthCheckNodePorts are answered on `hosts`: the addresses of each family that answer for NodePorts.
+        """
         self._node = node
+        self._mode = mode
+        self._hosts = hosts
         self._status = status
         self._problem = problem
         self._checked: dict[tuple[Family, int], CheckedService] = {}
-        self._listening: dict[tuple[Family, int], _Server] = {}
+        self._listening: dict[tuple[Family, int], list[_Server]] = {}
         self._fixed: list[_Server] = []
 
     def start(self, healthz: str, metrics: str) -> None:
@@ -105,7 +120,7 @@ class Servers:
 
     def stop(self) -> None:
         """Close every server."""
-        for server in (*self._fixed, *self._listening.values()):
+        for server in (*self._fixed, *(each for servers in self._listening.values() for each in servers)):
             server.close()
 
     def _follow(self, cluster: Cluster) -> None:
@@ -116,11 +131,11 @@ class Servers:
             for port, service in checked_services(cluster, family, self._node).items()
         }
         for key in self._listening.keys() - self._checked.keys():
-            self._listening.pop(key).close()
+            for server in self._listening.pop(key):
+                server.close()
         for key in self._checked.keys() - self._listening.keys():
-            server = self._listen("0.0.0.0" if key[0] == 4 else "::", key[1], {"": partial(self._check, key)})  # noqa: S104
-            if server:
-                self._listening[key] = server
+            made = [self._listen(host, key[1], {"": partial(self._check, key)}) for host in self._hosts[key[0]]]
+            self._listening[key] = [server for server in made if server]
 
     def _listen(self, host: str, port: int, pages: Mapping[str, Page]) -> _Server | None:
         try:
@@ -138,7 +153,7 @@ class Servers:
         return {
             "/healthz": lambda: self._healthz("healthz"),
             "/metrics": lambda: (200, self._status.metrics.text(), _METRICS),
-            "/proxyMode": lambda: (200, "iptables", _TEXT),
+            "/proxyMode": lambda: (200, self._mode, _TEXT),
         }
 
     def _healthz(self, server: str) -> Answer:

@@ -13,10 +13,10 @@ from kplab.proxy.proxier import SyncOutcome
 class Status:
     """Kept from the first sync on; the servers, which are slow to load, come after it."""
 
-    def __init__(self, sync_period: float, clock: Callable[[], float]) -> None:
+    def __init__(self, sync_period: float, clock: Callable[[], float], mode: str = "iptables") -> None:
         """`clock` is the wall's. Health is lost when a change waits for more than two sync periods."""
         self.health = Health(2 * sync_period, clock)
-        self.metrics = Metrics(clock)
+        self.metrics = Metrics(clock, mode)
         self.cluster = Cluster()
         self.follow: Callable[[Cluster], None] = lambda cluster: None
         """Called with each new cluster."""

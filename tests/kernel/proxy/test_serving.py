@@ -42,15 +42,17 @@ def series(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
 @pytest.mark.parametrize(
     "scenario", ["lb-local-with", "nodeport-local-without", "internal-local-without", "clusterip-1ep"]
 )
-def test_answers_are_kube_proxys(node: Node, start_proxy: Start, tmp_path: Path, scenario: str) -> None:
+def test_answers_are_kube_proxys(node: Node, start_proxy: Start, tmp_path: Path, scenario: str, mode: str) -> None:
     """Ports, /healthz, /livez, /proxyMode, metrics, and the healthCheckNodePort's answer."""
-    state = json.loads((GOLDEN / scenario / "iptables-nft.state.json").read_text())
+    stem = "nftables" if mode == "nftables" else "iptables-nft"
+    state = json.loads((GOLDEN / scenario / f"{stem}.state.json").read_text())
     expected = sorted(set(state["listening"]) - {"tcp 127.0.0.1:8001"})
     config = tmp_path / "config.yaml"
-    config.write_text(CONFIG)
+    config.write_text(f"{CONFIG}mode: {mode}\n")
     manifest = str(GOLDEN / scenario / "manifest.yaml")
     start_proxy(node, "--backend", "nft", "--config", str(config), "--manifest", manifest).report()
 
@@ -63,7 +65,8 @@ def test_answers_are_kube_proxys(node: Node, start_proxy: Start, tmp_path: Path,
     assert {name: metrics[name] for name in state["metrics"]} == state["metrics"]
     assert metrics['kubeproxy_proxy_healthz_total{code="200"}'] == 1.0
     for port, answer in state.get("healthCheckNodePort", {}).items():
-        body = node.run("curl", "-s", "-w", "\n%{http_code}", f"http://127.0.0.1:{port}/")
+        host = "192.168.50.10" if mode == "nftables" else "127.0.0.1"
+        body = node.run("curl", "-s", "-w", "\n%{http_code}", f"http://{host}:{port}/")
         told, _, code = body.rpartition("\n")
         assert (int(code), json.loads(told)) == (answer["code"], answer["body"])
 
