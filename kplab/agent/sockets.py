@@ -45,4 +45,4 @@ def attach_sockets(mode: str, topology: Topology, namespaces: NetworkNamespaces,
     if mode != "ebpf":
         return Sockets()
     balancers = attach_balancers(topology, namespaces, runner)
-    return Sockets(balancers, SocketCalls(balancers.rings, balancers.cookies))
+    return Sockets(balancers, SocketCalls(balancers.rings, balancers.cookies, balancers.lost))

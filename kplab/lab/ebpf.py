@@ -56,12 +56,19 @@ class Balancers:
     """Descriptors of each node's event ring, in the order of the nodes."""
     cookies: dict[int, str]
     """Network namespace cookie -> the namespace's name."""
-    nodes: tuple[str, ...]
+    counters: tuple[bpf_calls.BpfMapFile, ...]
+    """Each node's count of events that found no room in its ring."""
+
+    def lost(self) -> int:
+        """Return how many events have found no room so far."""
+        return sum(struct.unpack("=Q", each.get(bytes(4)) or bytes(8))[0] for each in self.counters)
 
     def close(self) -> None:
         """Detach all programs."""
         for descriptor in (*self.links, *self.rings):
             os.close(descriptor)
+        for each in self.counters:
+            each.close()
 
 
 def attach_balancers(
@@ -93,7 +100,8 @@ def attach_balancers(
             rings.append(bpf_calls.open_pinned(BPFFS / node.name / "kplab_events"))
     finally:
         os.close(cgroup)
-    return Balancers(tuple(links), tuple(rings), cookies, tuple(node.name for node in nodes))
+    counters = tuple(bpf_calls.BpfMapFile(BPFFS / node.name / "kplab_lost", 4, 8) for node in nodes)
+    return Balancers(tuple(links), tuple(rings), cookies, counters)
 
 
 def load_programs(runner: Runner, built: Path, folder: Path) -> None:

@@ -88,6 +88,14 @@ def asked_for(call: SocketCall, times: int) -> str:
     )
 
 
+def answered(node: str, what: str, source: str, asked: str) -> str:
+    """An answer reaches a socket whose address was translated in connect()."""
+    return (
+        f"delivered: {node} gets the {what} from {source}, the very address that its socket is connected with. Nobody "
+        f"turned a source back: only the program believes that it speaks with {asked}."
+    )
+
+
 def made_packet(destination: str) -> str:
     """A packet made by scapy is handed over whole: no socket call named its destination."""
     return (

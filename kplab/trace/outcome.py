@@ -9,6 +9,7 @@ from kplab.trace.events import ClientDone
 from kplab.trace.explain import a, what_is
 from kplab.trace.identity import is_error
 from kplab.trace.story import Story, flow_of
+from kplab.trace.tell_ebpf import known_as
 
 
 def outcome_of(story: Story, hops: list[Hop]) -> str:
@@ -50,6 +51,9 @@ def _answered(story: Story, answer: Packet) -> str:
             "the source back, so its kernel does not know this connection, and refuses it."
         )
     really = f", though {answer.path.origin} ({flow_of(first).src}) answered" if flow.src != flow_of(first).src else ""
+    asked_for = known_as(story)
+    if asked_for:
+        really = f", whom its program knows as {asked_for}"
     return f"{sender} got {a(what_is(last))} from {flow.src}{really}."
 
 

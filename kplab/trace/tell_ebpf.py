@@ -8,9 +8,10 @@ from typing import Any
 from kplab.model import bpf_maps as layout
 from kplab.model.journey import Flow, Hop, Kind, Lookup
 from kplab.model.packet import ClientSpec
-from kplab.trace import explain_ebpf
+from kplab.trace import explain, explain_ebpf
 from kplab.trace.correlate import Packet, target_of
 from kplab.trace.events import KernelEvent
+from kplab.trace.identity import is_error
 from kplab.trace.socket_calls import FORWARD, Call, calls_of
 from kplab.trace.story import Story, flow_of
 
@@ -25,6 +26,23 @@ def calls_before(story: Story, packet: Packet) -> list[Hop]:
 def calls_at_end(story: Story) -> list[Hop]:
     """Return the hops of those after the last packet (all, when no packet was seen)."""
     return _tell(story, _placed(story).get(0, []), story.packets[-1] if story.packets else None)
+
+
+def known_as(story: Story) -> str:
+    """Return the address that the client's program asked for, if its socket was connected with another; else ""."""
+    spec = story.recording.spec
+    if not isinstance(spec, ClientSpec):
+        return ""
+    calls = [call for _, call in calls_of(story.recording, *target_of(spec)) if call.call in FORWARD]
+    return next((call.asked for call in calls if call.asked != call.answered), "")
+
+
+def back_at_the_socket(story: Story, packet: Packet, node: str) -> str:
+    """Return the sentence for an answer that reaches a socket whose address was translated; "" for any other."""
+    asked = known_as(story)
+    if not asked or packet.direction != "reply" or node != story.recording.sender or is_error(packet.path.last):
+        return ""
+    return explain_ebpf.answered(node, explain.what_is(packet.path.last), flow_of(packet.path.last).src, asked)
 
 
 def _placed(story: Story) -> dict[int, list[Call]]:

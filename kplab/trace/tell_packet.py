@@ -14,6 +14,7 @@ from kplab.trace.lives import Life
 from kplab.trace.paths import Crossing
 from kplab.trace.story import Story, flow_of
 from kplab.trace.tell_chain import Place
+from kplab.trace.tell_ebpf import back_at_the_socket
 from kplab.trace.tell_life import LifeTeller
 from kplab.trace.tell_userspace import at_kube_proxy
 
@@ -123,7 +124,8 @@ class PacketTeller:
         asked = self.story.asked
         back = self.packet.direction == "reply" and node == self.story.recording.sender
         served = None if back else self._served(node, flow)
-        text = at_kube_proxy(self.story, self.packet, node) or explain.delivered(
+        known = at_kube_proxy(self.story, self.packet, node) or back_at_the_socket(self.story, self.packet, node)
+        text = known or explain.delivered(
             node,
             self.packet.path.last,
             flow,
