@@ -42,11 +42,32 @@ class NftBlock:
     """Chains, to be made and emptied, and elements."""
     filling: tuple[NftRule | NftSet, ...]
     """Rules, and the sets that remember clients."""
+    elements: tuple[NftElement, ...] = field(compare=False, repr=False)
+    """The elements of `opening`."""
+    chains: tuple[str, ...] = field(compare=False, repr=False)
+    """The names of its chains."""
+    sets: tuple[str, ...] = field(compare=False, repr=False)
+    """The names of the sets of `filling`."""
 
     @property
     def service(self) -> str:
         """Its Service, "ns/name": a change is counted by whole Services."""
         return self.owner.partition(":")[0]
+
+
+def new_block(
+    owner: str, unit: Unit, opening: list[NftChain | NftElement], filling: list[NftRule | NftSet]
+) -> NftBlock:
+    """Return a block of what was written for a service port."""
+    return NftBlock(
+        owner,
+        unit,
+        tuple(opening),
+        tuple(filling),
+        tuple([what for what in opening if isinstance(what, NftElement)]),
+        tuple([what.name for what in opening if isinstance(what, NftChain)]),
+        tuple([what.name for what in filling if isinstance(what, NftSet)]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +121,17 @@ class NftablesProgram:
         Two Services may claim the same key (an external IP, say): the later by name has it. kube-proxy
         changes its mind with the order of a Go map.
         """
-        found = (
-            (what.holder, what.key, what)
-            for block in self.blocks
-            for what in block.opening
-            if isinstance(what, NftElement)
-        )
         if keys is None:
-            return {(holder, key): what for holder, key, what in found}
-        return {(holder, key): what for holder, key, what in found if (holder, key) in keys}
+            return {(e.holder, e.key): e for block in self.blocks for e in block.elements}
+        return {key: e for block in self.blocks for e in block.elements if (key := (e.holder, e.key)) in keys}
 
     def chain_names(self) -> frozenset[str]:
         """Return the service ports' chains."""
-        return frozenset(w.name for block in self.blocks for w in block.opening if isinstance(w, NftChain))
+        return frozenset([name for block in self.blocks for name in block.chains])
 
     def set_names(self) -> frozenset[str]:
         """Return the sets that remember clients."""
-        return frozenset(w.name for block in self.blocks for w in block.filling if isinstance(w, NftSet))
+        return frozenset([name for block in self.blocks for name in block.sets])
 
     def held(self) -> NftHeld:
         """Return what the table holds of Services once this program is written."""
@@ -155,11 +170,12 @@ def difference(
     if before.settings != after.settings:
         return after.transaction(NftHeld(before.held().elements, there, remembering), first=False)
     old, new = _by_owner(before), _by_owner(after)
-    came = [block for block in after.blocks if old.get(block.owner) != block]
-    gone = [block for block in before.blocks if new.get(block.owner) != block]
+    came = _others(after.blocks, old)
+    gone = _others(before.blocks, new)
     rewritten = {block.service for block in (*came, *gone)} if changed is None else set(changed)
-    visited = [block for block in after.blocks if block.service in rewritten or old.get(block.owner) != block]
-    keys = {(w.holder, w.key) for block in (*visited, *gone) for w in block.opening if isinstance(w, NftElement)}
+    differing = {block.owner for block in came}
+    visited = [block for block in after.blocks if block.owner in differing or block.service in rewritten]
+    keys = {(e.holder, e.key) for block in (*visited, *gone) for e in block.elements}
     writing = Writing(after.family, [])
     held = {key: element.value for key, element in before.elements(keys).items()}
     writing.blocks(visited, wanted=after.elements(keys), held=held, rewritten=rewritten)
@@ -175,6 +191,11 @@ def deletion(family: Family, stale: Iterable[str]) -> NftTransaction:
     """
     place = table_words(family)
     return NftTransaction(family, tuple(f"delete chain {place} {name}" for name in sorted(stale)), ())
+
+
+def _others(blocks: Iterable[NftBlock], known: Mapping[str, NftBlock]) -> list[NftBlock]:
+    """Those blocks that are not among the known; most are the very same objects."""
+    return [block for block in blocks if (same := known.get(block.owner)) is not block and same != block]
 
 
 def _by_owner(program: NftablesProgram) -> Mapping[str, NftBlock]:

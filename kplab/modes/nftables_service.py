@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 from kplab.modes.endpoints import Categorized, ProxyEndpoint, categorize
 from kplab.modes.nft_objects import NftChain, NftElement, NftRule, NftSet
-from kplab.modes.nft_program import NftBlock
+from kplab.modes.nft_program import NftBlock, new_block
 from kplab.modes.nftables_names import AFFINITY_PREFIX, endpoint_base, service_base, service_path
 from kplab.modes.nftables_settings import NftSettings
 from kplab.modes.services import ServicePortView
@@ -82,7 +82,7 @@ def service_block(view: ServicePortView, endpoints: tuple[ProxyEndpoint, ...], s
         if chosen:
             _balance(plan, chain, chosen, settings, filling)
     _endpoint_rules(plan, settings, filling)
-    return NftBlock(view.owner, (view, endpoints), tuple(opening), tuple(filling))
+    return new_block(view.owner, (view, endpoints), opening, filling)
 
 
 def _plan(view: ServicePortView, endpoints: tuple[ProxyEndpoint, ...], settings: NftSettings) -> _Plan:
