@@ -6,7 +6,64 @@ blue and orange), and always by a mark or a word besides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rich.style import Style
+from textual.color import Color
 from textual.theme import Theme
+
+from kplab.tui.paint.lines import StyleName
+
+
+class Ink(NamedTuple):
+    """A theme's variable for the text, one for what is behind it, and how the letters look."""
+
+    color: str = ""
+    looks: str = ""
+    """As rich writes it: "bold", "bold reverse"."""
+    behind: str = ""
+
+
+INKS: dict[StyleName, Ink] = {
+    "plain": Ink("foreground"),
+    "muted": Ink("kp-muted"),
+    "strong": Ink("foreground", "bold"),
+    "title": Ink("primary", "bold"),
+    "rule": Ink("kp-rule"),
+    "request": Ink("kp-request"),
+    "reply": Ink("kp-reply"),
+    "match": Ink("kp-match", "bold"),
+    "good": Ink("kp-match"),
+    "skip": Ink("kp-muted"),
+    "fold": Ink("kp-muted", "italic"),
+    "end": Ink("kp-muted"),
+    "changed": Ink("kp-changed", "bold"),
+    "old": Ink("kp-muted", "strike"),
+    "lit": Ink("foreground", "bold", "kp-lit"),
+    "lit-reply": Ink("foreground", "bold", "kp-lit-reply"),
+    "now": Ink("primary", "bold"),
+    "wrong": Ink("kp-wrong", "bold"),
+    "notice": Ink("kp-changed"),
+    "seen": Ink("kp-match"),
+    "rebuilt": Ink("kp-request"),
+    "modelled": Ink("kp-reply"),
+    "key": Ink("primary"),
+    "link": Ink("primary", "underline"),
+    "cursor": Ink("", "bold reverse"),
+}
+"""Every style of the painters. Not Textual's component classes: matching those for each panel is what an app's
+start, and each change of a class, would then spend most of its time on."""
+
+
+def style_of(name: StyleName, variables: Mapping[str, str]) -> Style:
+    """Return a painter's style in a theme's colours."""
+    ink = INKS[name]
+    looks = Style.parse(ink.looks) if ink.looks else Style()
+    color = Color.parse(variables[ink.color]).rich_color if ink.color else None
+    behind = Color.parse(variables[ink.behind]).rich_color if ink.behind else None
+    return looks + Style(color=color, bgcolor=behind)
+
 
 MEANINGS_DARK = {
     "kp-request": "#56b4e9",

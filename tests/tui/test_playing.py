@@ -108,10 +108,10 @@ async def test_o_unfolds_the_skipped_rules(stage: OpenStage) -> None:
     async with stage(live=False, size=(120, 50)) as s:
         await s.press("home", *["right"] * 4)
         assert "10.96.0.52" not in s.text()
-        await s.press("enter")
+        await s.press("o")
         assert "dst 10.96.0.52 is not 10.96.0.42" in s.text()
 
-        await s.press("enter")
+        await s.press("o")
 
         assert "10.96.0.52" not in s.text()
 

@@ -13,9 +13,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from kplab.tui.help import Help
-from kplab.tui.paint.lines import STYLE_NAMES, Line, StyleName
+from kplab.tui.paint.lines import Line, StyleName
+from kplab.tui.palette import style_of
 
-_CLASSES = {f"paint--{name}" for name in STYLE_NAMES}
 _KEPT_STRIPS = 512
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Inked(_Base):
         styles: dict[StyleName, Style] = self.__dict__.setdefault("_ink_styles", {})
         style = styles.get(name)
         if style is None:
-            style = self.rich_style + self.get_component_rich_style(f"paint--{name}", partial=True)
+            style = self.rich_style + style_of(name, self.app.theme_variables)
             styles[name] = style
         return style + Style(meta={"@click": action}) if action else style
 
@@ -56,7 +56,6 @@ class Inked(_Base):
 class Painted(Inked, Widget):
     """A panel of lines: a subclass says in `lines` what is to be seen, and calls `repaint` when it may have changed."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = _CLASSES
     help: ClassVar[Help]
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's name
@@ -106,7 +105,6 @@ class Painted(Inked, Widget):
 class PaintedScroll(Inked, ScrollView):
     """A scrolling list of painted rows, of which only those in sight are ever made."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = _CLASSES
     help: ClassVar[Help]
 
     def row(self, index: int, width: int) -> Line:
