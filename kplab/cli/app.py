@@ -58,6 +58,14 @@ class SandboxName(StrEnum):
     MICROVM = "microvm"
 
 
+class TableName(StrEnum):
+    """How a comparison is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    SVG = "svg"
+
+
 Mode = Annotated[str, typer.Option("--mode", help="The proxy mode.", metavar="MODE")]
 BackendOption = Annotated[BackendName, typer.Option("--backend", help="iptables over nf_tables, or the legacy one.")]
 Manifest = Annotated[
@@ -147,6 +155,31 @@ def trace(
         sandbox=sandbox.value,
     )
     raise typer.Exit(command.trace(options))
+
+
+@app.command()
+def compare(
+    what: Annotated[str, typer.Argument(help="A packet expression, a URL, or host:port.", metavar="EXPR-or-URL")],
+    modes: Annotated[str, typer.Option("--modes", help="iptables,userspace,…; all, if none is named.")] = "",
+    backends: Annotated[str, typer.Option("--backends", help="Of iptables mode.", metavar="nft,legacy")] = "nft,legacy",
+    manifest: Manifest = None,
+    sender: Annotated[str, typer.Option("--from", help="A pod, a node, or outside.")] = "client",
+    client: Annotated[ClientName | None, typer.Option("--client", help="What sends it.", show_default="scapy")] = None,
+    form: Annotated[TableName, typer.Option("--format", help="How it is written.")] = TableName.TEXT,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.", metavar="FILE")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=2, max=10000, help="Connections that are timed.")] = 100,
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="Also in clusters of so many Services.", metavar="10,100,1000,4000")
+    ] = "",
+) -> None:
+    """Send the same packet through every mode that can run here, and show what each did, side by side."""
+    from kplab.cli import compare as command
+
+    options = command.read_options(
+        what, modes=modes, backends=backends, manifest=manifest, sender=sender,
+        client=client.value if client else None, form=form.value, output=output, rounds=rounds, sizes=sizes,
+    )  # fmt: skip
+    raise typer.Exit(command.compare(options))
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from kplab.cli.report import ExitCode
 from kplab.errors import UsageError
 from kplab.session.base import LabPlan, Session, Step
+from kplab.trace.both_backends import both_backends
 from kplab.trace.recording import Backend
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def status() -> ExitCode:
             typer.echo(f"  {ns.name:<16} {ns.role:<14} {' '.join(dict.fromkeys(ns.addresses()))}")
         for process in state.processes:
             typer.echo(f"  {process.name:<31} pid {process.pid:<6} {'running' if process.alive else 'GONE'}")
+        nodes = [session.read_node(ns.name) for ns in session.topology.namespaces if ns.role == "node"]
+        for finding in both_backends(nodes):
+            typer.echo(f"  FOUND: {finding}")
         session.close()
     return ExitCode.OK
 

@@ -157,3 +157,5 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     disagreements: tuple[str, ...] = ()
     packets: int = 1
     """How many packets the exchange had."""
+    findings: tuple[str, ...] = ()
+    """What a reader should know of the nodes besides: rules left in both of iptables' back-ends at once."""

@@ -10,12 +10,14 @@ from kplab.model.config import ProxyConfig
 from kplab.modes.ebpf import EbpfProgram, compile_maps
 from kplab.modes.facts import NodeFacts
 from kplab.modes.iptables import compile_iptables
+from kplab.modes.ipvs import compile_ipvs
+from kplab.modes.ipvs_program import IpvsProgram
 from kplab.modes.nft_program import NftablesProgram
 from kplab.modes.nftables import compile_nftables
 from kplab.modes.program import IptablesProgram
 from kplab.modes.userspace import compile_userspace
 
-Program = IptablesProgram | NftablesProgram | EbpfProgram
+Program = IptablesProgram | NftablesProgram | IpvsProgram | EbpfProgram
 """What some mode compiles to; take it apart by its type, with assert_never at the end."""
 
 
@@ -28,16 +30,20 @@ class Compiler(Protocol):
 
 COMPILERS: dict[str, Compiler] = {
     "iptables": compile_iptables,
+    "ipvs": compile_ipvs,
     "nftables": compile_nftables,
     "userspace": compile_userspace,
     "ebpf": compile_maps,
 }
 """The modes that are built here."""
 
-NOT_BUILT = {
-    "ipvs": "kube-proxy has this mode, but kplab cannot compile it yet",
-}
+NOT_BUILT: dict[str, str] = {}
 """Modes that a reader may have heard of, and why they cannot be chosen."""
+
+
+def known_modes() -> tuple[str, ...]:
+    """Return every mode that has a name here, built or not."""
+    return (*COMPILERS, *NOT_BUILT)
 
 
 def compiler(mode: str) -> Compiler:

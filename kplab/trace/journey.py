@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from kplab.model.journey import Journey
 from kplab.model.packet import ClientSpec
+from kplab.trace.both_backends import both_backends
 from kplab.trace.events import Lost, RulesetChanged
 from kplab.trace.outcome import outcome_of
 from kplab.trace.recording import Recording
@@ -44,6 +45,7 @@ def tell(recording: Recording) -> Journey:
         hops=numbered,
         disagreements=tuple(f"hop {hop.n}, {hop.node}: {hop.disagreement}" for hop in numbered if hop.disagreement),
         packets=len(story.packets),
+        findings=both_backends(recording.nodes),
     )
 
 

@@ -26,6 +26,8 @@ def journey_lines(journey: Journey, *, unfold: bool = False) -> Iterator[str]:
         yield from hop_lines(hop, unfold=unfold)
     yield ""
     yield f"outcome: {journey.outcome}"
+    for finding in journey.findings:
+        yield f"FOUND: {finding}"
     if not journey.complete:
         yield f"INCOMPLETE: {journey.incomplete_because or 'the story ends where it should not'}"
     if journey.lost:

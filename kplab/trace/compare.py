@@ -1,0 +1,166 @@
+"""The same packet through several modes, side by side: what each did, as numbers and names. Pure.
+
+`docs/compare.md` says what each field means; the JSON of `kplab compare` is `Comparison` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import quantiles
+
+import msgspec
+
+from kplab.model.journey import Hop, Journey
+from kplab.trace.both_backends import both_backends
+from kplab.trace.recording import Recording
+
+SCHEMA = 1
+"""Rises when a field changes its meaning or goes."""
+LEAST_ROUNDS = 2
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """A connection's first packet, from the frame out of its sender to the frame into the pod; microseconds."""
+
+    rounds: int
+    median_us: float
+    low_us: float
+    """A quarter of the rounds took less."""
+    high_us: float
+    """A quarter took more."""
+    missed: int = 0
+    """Rounds in which one of the two frames was not seen."""
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One mode's way with the packet."""
+
+    name: str
+    """"iptables-nft", "userspace", "ipvs"."""
+    mode: str
+    backend: str
+    sandbox: str
+    """Times of different sandboxes are never to be compared: a guest's clock is another."""
+    packets: int
+    hops: int
+    rules_tried: int
+    lookups: int
+    translations: tuple[str, ...]
+    """Who rewrote which address, of requests first, then of replies; each once."""
+    conntrack_entries: int
+    """Entries made, on all nodes."""
+    ipvs_entries: int
+    left_kernel: int
+    """How often the way led through a process: each took the bytes up, and sent them by a connection of its own."""
+    delivered_to: str
+    """The last namespace that a request came to."""
+    outcome: str
+    complete: bool
+    findings: tuple[str, ...] = ()
+    first_packet: Timing | None = None
+    not_timed: str = ""
+    """Why there is no time."""
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A mode that was not compared, and why."""
+
+    name: str
+    reason: str
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One mode in a cluster of a certain size: the packet goes to the last Service of the list."""
+
+    services: int
+    column: Column
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `kplab compare` found."""
+
+    schema: int = SCHEMA
+    packet: str
+    sender: str
+    kernel: str
+    columns: tuple[Column, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    sizes: tuple[Point, ...] = ()
+
+
+def timing(nanoseconds: Sequence[int], missed: int) -> Timing | None:
+    """Return the median and the quartiles; None for fewer than two rounds."""
+    if len(nanoseconds) < LEAST_ROUNDS:
+        return None
+    low, median, high = (round(each / 1000, 1) for each in quantiles(nanoseconds, n=4, method="inclusive"))
+    return Timing(len(nanoseconds), median, low, high, missed)
+
+
+def column(recording: Recording, journey: Journey, time: Timing | None, not_timed: str = "") -> Column:
+    """Return what one mode did with the packet."""
+    hops, facts = journey.hops, recording.facts
+    arrived = [hop for hop in hops if hop.direction == "request" and hop.kind == "delivered"]
+    return Column(
+        name=name_of(facts.mode, facts.backend),
+        mode=facts.mode,
+        backend=facts.backend,
+        sandbox=facts.sandbox,
+        packets=journey.packets,
+        hops=len(hops),
+        rules_tried=sum(rules_tried(hop) for hop in hops),
+        lookups=sum(hop.lookup is not None for hop in hops),
+        translations=_translations(hops),
+        conntrack_entries=_made(hops),
+        ipvs_entries=len({hop.ipvs.connection for hop in hops if hop.ipvs and hop.ipvs.connection}),
+        left_kernel=sum(hop.kind == "proxy" for hop in hops),
+        delivered_to=arrived[-1].node if arrived else "",
+        outcome=journey.outcome,
+        complete=journey.complete,
+        findings=both_backends(recording.nodes),
+        first_packet=time,
+        not_timed=not_timed,
+    )
+
+
+def name_of(mode: str, backend: str) -> str:
+    """Return a column's name: iptables mode is there twice, once for each back-end."""
+    return f"{mode}-{backend}" if mode == "iptables" else mode
+
+
+def clock_of(sandbox: str) -> str:
+    """Return which kernel's clock a sandbox has: "namespaces, as root" is of the same kernel as "namespaces"."""
+    return sandbox.split(",")[0]
+
+
+def rules_tried(hop: Hop) -> int:
+    """Return how many rules this hop stands for: those passed over, and the one that matched."""
+    if hop.kind not in ("rule", "chain"):
+        return 0
+    return len(hop.skipped) + (hop.rule is not None)
+
+
+def _translations(hops: Iterable[Hop]) -> tuple[str, ...]:
+    """Each rewriting once, whichever packet it was done to."""
+    found: dict[str, None] = {}
+    ordered = sorted(hops, key=lambda hop: hop.direction != "request")
+    for hop in ordered:
+        if hop.kind == "link" or (hop.before.src, hop.before.dst) == (hop.after.src, hop.after.dst):
+            continue
+        changes = [
+            f"{old} → {new}"
+            for old, new in ((hop.before.src, hop.after.src), (hop.before.dst, hop.after.dst))
+            if old != new
+        ]
+        where = f"{hop.node} {hop.hook}" if hop.hook else hop.node
+        found[f"{hop.direction}: {hop.kind} at {where}: {', '.join(changes)}"] = None
+    return tuple(found)
+
+
+def _made(hops: Iterable[Hop]) -> int:
+    return len(
+        {
+            (hop.node, hop.conntrack.original, hop.conntrack.reply)
+            for hop in hops
+            if hop.conntrack is not None and hop.conntrack.change == "new"
+        }
+    )
