@@ -53,6 +53,8 @@ def default_config(cidrs: tuple[str, ...], mode: str) -> str:
         "conntrack: {maxPerCore: 0, min: 0}\n"
         "oomScoreAdj: 0\n"
         "iptables: {minSyncPeriod: 100ms, syncPeriod: 30s}\n"
+        "nftables: {minSyncPeriod: 100ms, syncPeriod: 30s}\n"
+        "ipvs: {minSyncPeriod: 100ms, syncPeriod: 30s}\n"
     )
 
 

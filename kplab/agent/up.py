@@ -30,7 +30,7 @@ from kplab.protocol.messages import Up
 from kplab.trace.recording import Facts
 
 SERVERS_LIMIT = 10.0
-MODES = ("iptables", "userspace", "ebpf")
+MODES = ("iptables", "ipvs", "nftables", "userspace", "ebpf")
 
 Tell = Callable[[str, bool, float], None]
 """Called with a step's name, whether it is done, and the seconds since the start."""
@@ -79,9 +79,9 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         tracing.load(topology.namespaces)
         sockets = attach_sockets(request.mode, topology, namespaces, helpers.runner)
     with steps.step("links, addresses, routes"):
-        # kube-proxy needs a while until it looks at anything; unless its configuration names addresses, it
+        # kube-proxy needs a while until it looks at anything; unless its rules depend on the node's addresses, it
         # may start before they exist.
-        early = request.with_proxy and "nodePortAddresses" not in request.config
+        early = request.with_proxy and request.mode != "nftables" and "nodePortAddresses" not in request.config
         nodes = [ns.name for ns in topology.namespaces if ns.role == "node"]
         proxies = [start_proxy(node, request.backend, request.mode) for node in nodes] if early else []
         listening = _start_servers(topology, helpers)
