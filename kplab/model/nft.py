@@ -151,20 +151,27 @@ class Elements:
     tried in turn.
     """
 
-    __slots__ = ("_index", "_loose", "_raw", "_read")
+    __slots__ = ("_index", "_key_of", "_loose", "_raw", "_read")
 
     def __init__(self, raw: Sequence[Any], read: Callable[[Any], Element], key_of: Callable[[Any], Any]) -> None:
         """`read` takes one item of `raw` apart; `key_of` gives its key as plain values, None if it is none."""
         self._raw = tuple(raw)
         self._read = read
-        self._index: dict[Any, Any] = {}
+        self._key_of = key_of
+        self._index: dict[Any, Any] | None = None
         self._loose: list[Any] = []
-        for item in self._raw:
-            key = key_of(item)
-            if key is None:
-                self._loose.append(item)
-            else:
-                self._index[key] = item
+
+    def _indexed(self) -> dict[Any, Any]:
+        """Return the elements by key; made when the first packet asks."""
+        if self._index is None:
+            self._index = {}
+            for item in self._raw:
+                key = self._key_of(item)
+                if key is None:
+                    self._loose.append(item)
+                else:
+                    self._index[key] = item
+        return self._index
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -174,16 +181,17 @@ class Elements:
 
     def exact(self, key: tuple[Value, ...]) -> Element | None:
         """Return the element with this very key, or None."""
-        item = self._index.get(key)
+        item = self._indexed().get(key)
         return None if item is None else self._read(item)
 
     def loose(self) -> Iterator[Element]:
         """Return the elements whose keys are prefixes and ranges."""
+        self._indexed()
         return (self._read(item) for item in self._loose)
 
-    def keys(self) -> Iterator[tuple[Value, ...]]:
+    def plain_keys(self) -> Iterator[tuple[Value, ...]]:
         """Return the plain keys."""
-        return iter(self._index)
+        return iter(self._indexed())
 
 
 Expression = (

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from kplab.errors import UsageError
 from kplab.model.nft import Elements, NftChain, NftRule, NftRuleset, NftSet, NftTable
 from kplab.rules.nft_expressions import key_of, read_element, read_statements
@@ -40,10 +42,10 @@ def _objects(text: str) -> Iterator[Any]:
     if not text.strip():
         return
     try:
-        listed = json.loads(text)
+        listed = msgspec.json.decode(text)
     except RecursionError:
         raise _unusable("it is nested too deeply") from None
-    except ValueError as error:
+    except (ValueError, msgspec.DecodeError) as error:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) < 2:
             raise _unusable(str(error)) from None
@@ -59,8 +61,8 @@ def _objects(text: str) -> Iterator[Any]:
 
 def _line(line: str) -> Iterator[Any]:
     try:
-        listed = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        listed = msgspec.json.decode(line)
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
         raise _unusable(f"{error} in {line[:60]!r}") from None
     yield from listed if isinstance(listed, list) else [listed]
 

@@ -23,6 +23,7 @@ from kplab.trace.lives import Life, Visit, find_lives, messages_of
 from kplab.trace.paths import Path, find_paths
 from kplab.trace.proxied import accepts, dialled_ends
 from kplab.trace.recording import Recording
+from kplab.trace.rulesets import base_chains_of
 from kplab.trace.socket_calls import answers_of
 
 _IP_TYPES = frozenset({0x0800, 0x86DD})
@@ -58,6 +59,7 @@ def find_packets(recording: Recording) -> list[Packet]:
 def all_paths(recording: Recording) -> list[Path]:
     """Return the paths of all packets in the recording, those of other connections too."""
     lab_chains = {state.node: frozenset(state.lab_chains) for state in recording.nodes}
+    bases = {state.node: base_chains_of(state) for state in recording.nodes}
     frames: list[KernelEvent] = []
     traces: dict[str, list[KernelEvent]] = defaultdict(list)
     for event in recording.events:
@@ -67,7 +69,9 @@ def all_paths(recording: Recording) -> list[Path]:
         elif isinstance(event.what, NftTrace | LegacyTrace):
             traces[event.node].append(event)
     lives = [
-        life for node in sorted(traces) for life in find_lives(node, traces[node], lab_chains.get(node, frozenset()))
+        life
+        for node in sorted(traces)
+        for life in find_lives(node, traces[node], lab_chains.get(node, frozenset()), bases.get(node))
     ]
     # The sort is stable, and puts sources in one order whatever order they were read in.
     frames.sort(key=lambda event: (event.stamp, event.node))

@@ -100,16 +100,29 @@ def looped(node: str) -> str:
     return f"through {node}'s loopback interface: it never leaves the node."
 
 
-def hooked(hook: Hook, tables: list[str], state: str | None, entry: Entry | None, interfaces: str) -> str:
-    """Return the sentence of a hook reached: which tables have chains there that this packet sees."""
+def seen_by_tables(tables: list[str]) -> str:
+    """Say which of iptables' tables have chains at a hook that see the packet."""
     if not tables:
-        seen = "no rule is tried here"
-    elif len(tables) == 1:
-        seen = f"the chain of {tables[0]} sees it"
-    else:
-        seen = f"the chains of {_listed(tables)} see it"
+        return "no rule is tried here"
+    if len(tables) == 1:
+        return f"the chain of {tables[0]} sees it"
+    return f"the chains of {_listed(tables)} see it"
+
+
+def seen_by_chains(chains: list[tuple[str, str]]) -> str:
+    """Say which base chains of nf_tables' own see the packet, by priority; `chains` are pairs of table and chain."""
+    tables = dict.fromkeys(table for table, _ in chains)
+    if len(tables) == 1:
+        names = [chain for _, chain in chains]
+        word, see = ("chain", "sees") if len(names) == 1 else ("chains", "see")
+        return f"the {word} {_listed(names)} (table {chains[0][0]}) {see} it"
+    return f"the chains {_listed([f'{chain} ({table})' for table, chain in chains])} see it"
+
+
+def hooked(hook: Hook, seen: str, state: str | None, entry: Entry | None, interfaces: str, *, nat: bool) -> str:
+    """Return the sentence of a hook reached; `seen` names the chains there, `nat` says whether one is of type nat."""
     text = f"{hook}, {_HOOKS[hook]}{interfaces}: {seen}"
-    if "nat" in tables or hook == "FORWARD" or state in (None, "new", "untracked", "invalid"):
+    if nat or hook == "FORWARD" or state in (None, "new", "untracked", "invalid"):
         return f"{text}."
     which = f"entry {entry.id}" if entry is not None and entry.id is not None else "the entry"
     if state == "related":

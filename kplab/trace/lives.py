@@ -10,9 +10,10 @@ A life's lines of both kinds come through different sockets; hook and priority p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from kplab.model.nft import NftChain
 from kplab.model.packet import Headers
 from kplab.trace.events import Hook, KernelEvent, LegacyTrace, NftTrace
 from kplab.trace.identity import Key, key_of, read
@@ -44,10 +45,19 @@ class Visit:
     """Whether the chain is the lab's own tracing."""
     legacy: bool = False
     events: list[KernelEvent] = field(default_factory=list)
+    base: NftChain | None = None
+    """The base chain as nft listed it; None for iptables' and the lab's own."""
+
+    @property
+    def is_nat(self) -> bool:
+        """Whether only a connection's first packet comes here."""
+        return self.table == "nat" if self.base is None else self.base.type == "nat"
 
     @property
     def priority(self) -> int:
         """The chain's place in its hook (include/uapi/linux/netfilter_ipv4.h); the lab's are first and last."""
+        if self.base is not None:
+            return self.base.priority or 0
         if self.lab:
             return _LAST if self.chain.endswith("-last") else _FIRST
         if self.table == "nat":
@@ -107,9 +117,15 @@ def hook_of(chain: str) -> Hook | None:
     return next((hook for hook in HOOKS if hook == name), None)
 
 
-def find_lives(node: str, events: Iterable[KernelEvent], lab_chains: frozenset[tuple[str, str]]) -> list[Life]:
+BaseChains = Mapping[tuple[str, str, str], NftChain]
+"""Base chains of nf_tables' own, by family, table and name."""
+
+
+def find_lives(
+    node: str, events: Iterable[KernelEvent], lab_chains: frozenset[tuple[str, str]], bases: BaseChains | None = None
+) -> list[Life]:
     """Return the lives that one namespace's trace messages tell of, each socket's in its own order."""
-    nft, legacy = _NftReader(node, lab_chains), _LegacyReader(node)
+    nft, legacy = _NftReader(node, lab_chains, bases or {}), _LegacyReader(node)
     for event in events:
         if isinstance(event.what, NftTrace):
             nft.read(event, event.what)
@@ -121,9 +137,10 @@ def find_lives(node: str, events: Iterable[KernelEvent], lab_chains: frozenset[t
 class _NftReader:
     """Groups nf_tables' trace messages of one namespace."""
 
-    def __init__(self, node: str, lab_chains: frozenset[tuple[str, str]]) -> None:
+    def __init__(self, node: str, lab_chains: frozenset[tuple[str, str]], bases: BaseChains) -> None:
         self.node = node
         self.lab_chains = lab_chains
+        self.bases = bases
         self.lives: list[Life] = []
         self.open: dict[int, Life] = {}
 
@@ -137,12 +154,14 @@ class _NftReader:
         if headers is None:
             return
         key = key_of(headers, what.packet)
-        hook = hook_of(what.chain) or (life.visits[-1].hook if life else "PREROUTING")
+        base = self.bases.get((what.family, what.table, what.chain))
+        named = base.hook if base is not None and base.hook else what.chain
+        hook = hook_of(named) or (life.visits[-1].hook if life else "PREROUTING")
         if life is None or life.key != key or not _may_follow(life, what, hook):
             life = self.open[what.trace_id] = Life(self.node, key)
             self.lives.append(life)
         lab = (what.table, what.chain) in self.lab_chains
-        life.visits.append(Visit(what.table, what.chain, what.family, hook, headers, lab, events=[event]))
+        life.visits.append(Visit(what.table, what.chain, what.family, hook, headers, lab, events=[event], base=base))
 
 
 def _may_follow(life: Life, what: NftTrace, hook: Hook) -> bool:

@@ -152,6 +152,11 @@ def address_type(match: AddrTypeMatch, headers: Headers, node: NodeView) -> Outc
     return Unmet(f"addrtype: {own} is {kind}" + (" (the rule wants others)" if match.inverted else f", not {wanted}"))
 
 
+def address_kind(address: str, node: NodeView) -> str | None:
+    """Return LOCAL, BROADCAST, MULTICAST or UNICAST for an address; None when the node's own were not read."""
+    return _type_of(address, node) if node.addresses else None
+
+
 def _type_of(address: str, node: NodeView) -> str:
     number = ip_address(address)
     if str(number) in node.addresses or any(number in network for network in node.local):

@@ -11,9 +11,11 @@ from functools import lru_cache
 from typing import Literal
 
 from kplab.errors import UsageError
+from kplab.model.nft import NftChain, NftRuleset
 from kplab.model.ruleset import Chain, Ruleset, Table
 from kplab.rules.ipset_save import parse_ipset_save
 from kplab.rules.iptables_save import parse_iptables_save
+from kplab.rules.nft_json import parse_nft
 from kplab.trace.match_state import NodeView
 from kplab.trace.recording import Backend, ChainHandles, NodeState
 
@@ -89,6 +91,30 @@ def rules_of(state: NodeState, family: Family, backend: Backend) -> NodeRules | 
 @lru_cache(maxsize=16)
 def _rules(text: str, family: Family, backend: Backend) -> NodeRules:
     return NodeRules(text, family, backend)
+
+
+def nft_of(state: NodeState) -> NftRuleset | None:
+    """Return the node's tables of nf_tables' own; None without any, or when the text is no listing."""
+    try:
+        return _nft(state.nft) if state.nft else None
+    except UsageError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _nft(text: str) -> NftRuleset:
+    return parse_nft(text)
+
+
+def base_chains_of(state: NodeState) -> dict[tuple[str, str, str], NftChain]:
+    """Return the base chains of nf_tables' own by family, table and name: a trace names no hook."""
+    ruleset = nft_of(state)
+    return {
+        (table.family, table.name, chain.name): chain
+        for table in (ruleset.tables.values() if ruleset else ())
+        for chain in table.chains.values()
+        if chain.hook is not None
+    }
 
 
 def view_of(state: NodeState) -> NodeView:

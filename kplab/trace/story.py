@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from kplab.model.journey import Direction, Flow
+from kplab.model.nft import NftRuleset
 from kplab.model.packet import Headers
 from kplab.model.topology import Namespace
 from kplab.trace.correlate import Packet, find_packets
@@ -17,7 +18,7 @@ from kplab.trace.identity import Ends, ends_of, is_error, turned
 from kplab.trace.lives import Life, Visit
 from kplab.trace.match_state import NodeView
 from kplab.trace.recording import Backend, NodeState, Recording
-from kplab.trace.rulesets import Family, NodeRules, rules_of, view_of
+from kplab.trace.rulesets import Family, NodeRules, nft_of, rules_of, view_of
 
 
 @dataclass(slots=True)
@@ -59,6 +60,11 @@ class Story:
             state = self.states.get(node)
             self._rules[key] = rules_of(state, family, backend) if state else None
         return self._rules[key]
+
+    def nft(self, node: str) -> NftRuleset | None:
+        """Return a node's tables of nf_tables' own, or None."""
+        state = self.states.get(node)
+        return nft_of(state) if state else None
 
     def view(self, node: str) -> NodeView:
         """Return what rules ask about a node."""

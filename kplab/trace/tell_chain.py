@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kplab.errors import UsageError
-from kplab.model.journey import Direction, Hop, Skip
+from kplab.model.journey import Hop, Skip
 from kplab.model.packet import Headers
 from kplab.model.ruleset import AddressMatch, Ruleset
 from kplab.trace.events import LegacyTrace, NftTrace
 from kplab.trace.explain_rules import Tried, chain_sentence, rule_sentence, service_of
-from kplab.trace.lives import Life, Visit, messages_of
+from kplab.trace.lives import Visit, messages_of
 from kplab.trace.matching import Probe
+from kplab.trace.place import Place, Told
 from kplab.trace.recording import Backend
-from kplab.trace.story import Story, ct_at, flow_of
+from kplab.trace.story import ct_at, flow_of
+from kplab.trace.tell_nft import nft_table_of, tell_nft_visit
 from kplab.trace.walk import Segment, Walk, walk
 from kplab.trace.walk_hits import hit_of
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Whose visit it is: the packet, and where it stands."""
-
-    story: Story
-    life: Life
-    number: int
-    direction: Direction
-    assumed: str
-    """The conntrack state to go by where the kernel says none: "new", "established", "related"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """The hops of one visit, and how it ended."""
-
-    hops: list[Hop]
-    verdict: str | None
-    """The base chain's verdict; None where the trace stops before one."""
-    mark: int
-    """The packet's mark when it left."""
-    unfinished: str | None = None
-
-
-def tell_visit(place: Place, visit: Visit, mark: int) -> Told:
-    """Tell one visit; `mark` is the packet's on entry."""
+def tell_visit(place: Place, visit: Visit, mark: int, after: Headers | None = None) -> Told:
+    """Tell one visit; `mark` is the packet's on entry, `after` are its headers as they were seen next."""
+    table = nft_table_of(place, visit)
+    if table is not None:
+        return tell_nft_visit(place, visit, mark, table, after)
     ruleset = _ruleset(place, visit)
     if ruleset is None or ruleset.chain(visit.table, visit.chain) is None:
         return _told_without_rules(place, visit, mark)

@@ -18,9 +18,10 @@ from kplab.trace.entries import ASSURED, is_rewritten
 from kplab.trace.events import Hook
 from kplab.trace.lives import Visit, messages_of
 from kplab.trace.paths import Crossing
+from kplab.trace.place import Place, Told
 from kplab.trace.routes import choose_route
 from kplab.trace.story import ct_at, flow_of
-from kplab.trace.tell_chain import Place, Told, tell_visit
+from kplab.trace.tell_chain import tell_visit
 
 
 class LifeTeller:
@@ -59,7 +60,7 @@ class LifeTeller:
             if visit.lab:
                 self._rewritten(visit, [])
                 continue
-            told = tell_visit(self.place, visit, self.mark)
+            told = tell_visit(self.place, visit, self.mark, self._next_headers(visit))
             self.hops += told.hops
             self.mark = told.mark
             if told.unfinished:
@@ -70,7 +71,7 @@ class LifeTeller:
             self._rewritten(visit, told.hops)
 
     def _reached(self, hook: Hook, visits: list[Visit]) -> None:
-        tables = list(dict.fromkeys(visit.table for visit in visits if not visit.lab))
+        seeing = [visit for visit in visits if not visit.lab]
         first = visits[0]
         event = first.events[0]
         state = ct_at(self.life, visits[-1], self.place.assumed).state
@@ -81,7 +82,14 @@ class LifeTeller:
                 flow_of(first.headers, self.mark),
                 flow_of(first.headers, self.mark),
                 "seen",
-                explain.hooked(hook, tables, state, self.entry, self._interfaces(first)),
+                explain.hooked(
+                    hook,
+                    _who_sees(seeing),
+                    state,
+                    self.entry,
+                    self._interfaces(first),
+                    nat=any(visit.is_nat for visit in seeing),
+                ),
                 hook=hook,
                 interface=self.life.iif if hook == "PREROUTING" else None,
                 conntrack=self.entry.shown(None, "used") if known and self.entry else None,
@@ -99,7 +107,7 @@ class LifeTeller:
 
     def _rewritten(self, visit: Visit, told: list[Hop]) -> None:
         """Add a hop if the packet's addresses changed between this visit and what saw it next."""
-        rule = next((hop for hop in reversed(told) if hop.rule is not None), None) if visit.table == "nat" else None
+        rule = next((hop for hop in reversed(told) if hop.rule is not None), None) if visit.is_nat else None
         before = flow_of(visit.headers, self.mark)
         seen = self._next_headers(visit)
         after = flow_of(seen, self.mark) if seen is not None else _promised(before, rule)
@@ -137,7 +145,7 @@ class LifeTeller:
                 evidence,
                 text,
                 hook=visit.hook,
-                table="nat" if rule else None,
+                table=rule.table if rule else None,
                 chain=rule.chain if rule else None,
                 rule=rule.rule if rule else None,
                 rule_number=rule.rule_number if rule else None,
@@ -276,6 +284,16 @@ class LifeTeller:
             text=text,
             **fields,
         )
+
+
+def _who_sees(visits: list[Visit]) -> str:
+    """Say which chains of a hook see the packet: by table where iptables wrote them, else by name."""
+    own = [visit for visit in visits if visit.base is not None]
+    tables = explain.seen_by_tables(list(dict.fromkeys(visit.table for visit in visits if visit.base is None)))
+    if not own:
+        return tables
+    chains = explain.seen_by_chains([(f"{visit.family} {visit.table}", visit.chain) for visit in own])
+    return chains if len(own) == len(visits) else f"{tables}, and {chains}"
 
 
 def _promised(before: Flow, rule: Hop | None) -> Flow | None:

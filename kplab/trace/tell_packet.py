@@ -12,9 +12,9 @@ from kplab.trace.events import KernelEvent, Sent, Served
 from kplab.trace.identity import is_error
 from kplab.trace.lives import Life
 from kplab.trace.paths import Crossing
+from kplab.trace.place import Place
 from kplab.trace.story import Story, flow_of
-from kplab.trace.tell_chain import Place
-from kplab.trace.tell_ebpf import back_at_the_socket
+from kplab.trace.tell_ebpf import back_at_the_socket, is_tracked
 from kplab.trace.tell_life import LifeTeller
 from kplab.trace.tell_userspace import at_kube_proxy
 
@@ -52,6 +52,8 @@ class PacketTeller:
 
     def _place(self, life: Life) -> Place:
         assumed = "related" if is_error(self.packet.path.first) else "new" if self.packet.number == 1 else "established"
+        if not is_tracked(self.story, life.node):
+            assumed = "untracked"
         return Place(self.story, life, self.packet.number, self.packet.direction, assumed)
 
     def _opening(self) -> Hop:

@@ -172,11 +172,11 @@ def test_a_map_of_24000_elements_is_ready_quickly() -> None:
     body = {"family": "ip", "table": "t", "name": "m", "map": "verdict", "type": ["ipv4_addr"], "elem": elem}
     text = json.dumps({"nftables": [{"map": body}]})
 
-    began = time.perf_counter()
+    began = time.process_time()
     table = parse_nft(text).table("ip", "t")
     assert table is not None
     found = table.sets["m"].elements.exact(("10.0.93.191", "tcp", 80))
-    took = time.perf_counter() - began
+    took = time.process_time() - began
 
     assert (found and found.value, len(table.sets["m"].elements)) == (Verdict("goto", "service-23999"), 24_000)
-    assert took < 0.5
+    assert took < 0.4

@@ -126,10 +126,10 @@ def test_hooks_say_why_nat_is_silent() -> None:
     """Only where nat would have had a chance, and only for packets of a known connection."""
     entry = Entry("node-a", 7, Tuple("a", "b", "tcp", 1, 2), Tuple("b", "a", "tcp", 2, 1))
 
-    assert "conntrack already holds entry 7" in explain.hooked("PREROUTING", [], "established", entry, "")
-    assert "relates the packet to entry 7" in explain.hooked("PREROUTING", [], "related", entry, "")
-    assert "not consulted" not in explain.hooked("FORWARD", ["filter"], "established", entry, "")
-    assert "not consulted" not in explain.hooked("PREROUTING", ["nat"], "new", None, "")
+    assert "conntrack already holds entry 7" in explain.hooked("PREROUTING", "", "established", entry, "", nat=False)
+    assert "relates the packet to entry 7" in explain.hooked("PREROUTING", "", "related", entry, "", nat=False)
+    assert "not consulted" not in explain.hooked("FORWARD", "", "established", entry, "", nat=False)
+    assert "not consulted" not in explain.hooked("PREROUTING", "", "new", None, "", nat=True)
 
 
 def test_reverse_nat_names_both_halves() -> None:
