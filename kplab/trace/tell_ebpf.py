@@ -10,7 +10,7 @@ from kplab.model.journey import Flow, Hop, Kind, Lookup
 from kplab.model.packet import ClientSpec
 from kplab.trace import explain, explain_ebpf
 from kplab.trace.correlate import Packet, target_of
-from kplab.trace.events import KernelEvent
+from kplab.trace.events import CtChange, KernelEvent
 from kplab.trace.identity import is_error
 from kplab.trace.socket_calls import FORWARD, Call, calls_of
 from kplab.trace.story import Story, flow_of
@@ -43,6 +43,19 @@ def back_at_the_socket(story: Story, packet: Packet, node: str) -> str:
     if not asked or packet.direction != "reply" or node != story.recording.sender or is_error(packet.path.last):
         return ""
     return explain_ebpf.answered(node, explain.what_is(packet.path.last), flow_of(packet.path.last).src, asked)
+
+
+def is_tracked(story: Story, node: str) -> bool:
+    """Tell whether conntrack may follow packets in a node: in eBPF mode no rule asks for it, so the kernel does not.
+
+    (nf_ct_netns_get() registers conntrack's hooks with the first rule that needs them.)
+    """
+    if story.recording.facts.mode != "ebpf":
+        return True
+    state = story.states.get(node)
+    listed = state is not None and bool(state.conntrack_before or state.conntrack_after or state.nft)
+    ruled = state is not None and any(save.text for save in state.saves)
+    return listed or ruled or any(isinstance(e.what, CtChange) and e.node == node for e in story.recording.events)
 
 
 def _placed(story: Story) -> dict[int, list[Call]]:
