@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kplab.errors import SandboxError
-from kplab.session.sandbox.guest_kernel import GuestKernel, module_name, needed_modules
+from kplab.session.sandbox.guest_kernel import REACH, GuestKernel, module_name, needed_modules
 
-MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")
-"""What the script needs before the host's tree, and with it every other module, is there."""
 BUSYBOX = "busybox-static"
+_INTERPRETER = b"/lib64/ld-linux"
+"""Named near the beginning of an x86-64 program that is not static (the segment PT_INTERP, elf(5))."""
 _FILE, _FOLDER, _DEVICE = 0o100000, 0o040000, 0o020000
 _CONSOLE = (5, 1)
 """Major and minor number of /dev/console (Documentation/admin-guide/devices.txt)."""
@@ -34,7 +34,12 @@ def initramfs(kernel: GuestKernel, cache: Path, search_path: str) -> Path:
     busybox = shutil.which("busybox", path=search_path)
     if busybox is None:
         raise SandboxError("start a guest", "the program `busybox` is missing", f"apt-get install {BUSYBOX}")
-    contents = archive(_entries(Path(busybox).read_bytes(), needed_modules(kernel, MODULES)))
+    program = Path(busybox).read_bytes()
+    if _INTERPRETER in program[:1024]:
+        raise SandboxError(
+            "start a guest", f"{busybox} needs shared libraries, which the guest lacks", f"apt-get install {BUSYBOX}"
+        )
+    contents = archive(_entries(program, needed_modules(kernel, REACH)))
     path = cache / f"initramfs-{kernel.version}-{hashlib.sha256(contents).hexdigest()[:12]}.img"
     if not path.exists():
         _write(path, gzip.compress(contents, 1, mtime=0))

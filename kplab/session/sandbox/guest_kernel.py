@@ -16,6 +16,10 @@ from kplab.errors import SandboxError
 
 VARIABLE = "KPLAB_GUEST"
 MEND = "apt-get install linux-image-amd64, or without touching /boot: scripts/setup vm"
+REACH = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")
+"""Modules that the guest needs before the host's tree, and with it every other module, is there."""
+NEEDED = (*REACH, "ip_vs", "dummy")
+"""What a guest cannot do without: the way to the host's tree, and what it is for."""
 _MODULE_ENDING = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 
 
@@ -37,17 +41,24 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def find_kernel(environment: Mapping[str, str], machine: Path = Path("/")) -> GuestKernel:
-    """Return the newest kernel of the first place that has one.
+    """Return the newest kernel of the first place that has one with the modules that a guest needs.
 
     Raises:
-        SandboxError: there is none, or none with modules.
+        SandboxError: there is none, or what the newest one lacks.
     """
     named = environment.get(VARIABLE)
     places = [Path(named).absolute()] if named else [machine, cache_folder(environment)]
+    lacking = None
     for place in places:
-        kernels = sorted(_kernels(place), key=lambda kernel: _order(kernel.version))
-        if kernels:
-            return kernels[-1]
+        for kernel in sorted(_kernels(place), key=lambda kernel: _order(kernel.version), reverse=True):
+            try:
+                needed_modules(kernel, NEEDED)
+            except SandboxError as error:
+                lacking = lacking or error
+            else:
+                return kernel
+    if lacking is not None:
+        raise lacking
     looked = " and ".join(f"{place}/boot" for place in places).replace("//", "/")
     raise SandboxError(
         "find a kernel for the guest",

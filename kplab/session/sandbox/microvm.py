@@ -84,7 +84,7 @@ def find_machine() -> Machine:
 def agent_program(accelerator: str) -> tuple[str, ...]:
     """Return the command that runs the agent in the guest: process 1 of namespaces of its own, as on the host."""
     unshare = ("/run/guest/busybox", "unshare", "-m", "-n", "-p", "-f", "--mount-proc=/proc")
-    return (*unshare, sys.executable, *AGENT, f"{NAME},{accelerator}")
+    return (*unshare, sys.executable, *AGENT, f"{NAME}-{accelerator}")
 
 
 def qemu_command(
