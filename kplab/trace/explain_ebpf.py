@@ -57,7 +57,7 @@ def _frontend(call: SocketCall, at: int, among: str) -> str:
     if number == 0:
         return f"{among}: a Service without any backend, so the address stays as it is, and nobody will answer there."
     backends = "1 backend" if number == 1 else f"{number} backends"
-    return f"{among} found the Service, whatever their number: {value.partition(',')[0]}, that is {backends}."
+    return f"{among} finds the Service, however many there are: {value.partition(',')[0]}, that is {backends}."
 
 
 def translated(call: SocketCall) -> str:
