@@ -1,8 +1,8 @@
 """Removes what ipvs mode leaves behind, as kube-proxy does at the start of nftables mode and for --cleanup.
 
 Follows CleanupLeftovers of pkg/proxy/ipvs, v1.36: all virtual servers, the device kube-ipvs0 with its addresses, jumps
-and chains, and at last the ipsets, which no rule names any more. nat KUBE-MARK-MASQ stays there; here iptables mode's
-clean-up, which goes before, has removed it.
+and chains, and at last the ipsets, which no rule names any more. nat KUBE-MARK-MASQ, which its chains lead to, is left
+to the clean-up of iptables mode, after this one.
 """
 
 from __future__ import annotations

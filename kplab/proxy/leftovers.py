@@ -30,7 +30,7 @@ def leave_iptables_and_ipvs(runner: Runner, backend: Backend | None) -> list[str
     """
     problems = []
     families = _families(runner, backend) if _iptables_in_use(runner) else []
-    removals: list[Callable[[], None]] = [lambda: clean_up(families), lambda: clean_up_ipvs(runner, families)]
+    removals: list[Callable[[], None]] = [lambda: clean_up_ipvs(runner, families), lambda: clean_up(families)]
     for remove in removals:
         try:
             remove()
@@ -50,7 +50,7 @@ def clean_up_all(runner: Runner, backend: Backend | None) -> None:
     families = _families(runner, backend)
     failed: KplabError | None = None
     removals: list[Callable[[], None]] = [
-        lambda: clean_up(families), lambda: clean_up_ipvs(runner, families), lambda: remove_tables(runner),
+        lambda: clean_up_ipvs(runner, families), lambda: clean_up(families), lambda: remove_tables(runner),
         lambda: clean_up_userspace(families[0]),
     ]  # fmt: skip
     for remove in removals:
