@@ -14,7 +14,9 @@ from kplab.model.journey import Direction, Hop, Journey
 from kplab.model.topology import Namespace, Topology
 from kplab.scene.frame import Board, Edge, Lane, MapState, Place, Station
 
-HOOK_ORDER = ("PREROUTING", "OUTPUT", "route", "INPUT", "FORWARD", "POSTROUTING")
+HOOK_ORDER = ("PREROUTING", "OUTPUT", "route", "INPUT", "IPVS", "kube-proxy", "FORWARD", "POSTROUTING")
+_ROWS = {"route": "route", "IPVS": "IPVS", "proxy": "kube-proxy"}
+"""Rows of a box that are no hooks of netfilter's."""
 _FORWARDING = ("PREROUTING", "route", "FORWARD", "POSTROUTING")
 
 
@@ -100,8 +102,8 @@ def _link_ends(hop: Hop) -> tuple[str, str]:
 
 
 def _row(hop: Hop) -> str | None:
-    if hop.kind == "route":
-        return "route"
+    if hop.kind in _ROWS:
+        return _ROWS[hop.kind]
     return hop.hook if hop.kind not in {"link", "sent", "delivered", "reply"} else None
 
 

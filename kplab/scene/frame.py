@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kplab.model.journey import Direction, Evidence, Kind, Skip
+from kplab.model.journey import Direction, Evidence, IpvsChoice, Kind, Lookup, Skip
 from kplab.model.topology import Role
 
-LineMark = Literal["match", "skip", "fold", "end"]
+LineMark = Literal["match", "skip", "fold", "end", "lookup"]
 """match ✓: the rule fired. skip ✗: it was tried and did not match. fold: many skips in one line. end: the chain
-ended without a rule that kept the packet (a return, a policy)."""
+ended without a rule that kept the packet (a return, a policy). lookup: a map was asked, and no rule is involved."""
 
 CtMark = Literal["new", "changed", "used", "destroyed", ""]
 
@@ -164,6 +164,27 @@ class CtLine:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyField:
+    """One field of a lookup's key: its name, and the packet's value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The latest question put to a map, a set or IPVS."""
+
+    where: str
+    lookup: Lookup | None
+    fields: tuple[KeyField, ...]
+    """The lookup's key, field by field."""
+    ipvs: IpvsChoice | None
+    here: bool
+    """Whether it is this hop's; False while it is shown as the last one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """One mark of the timeline, for one hop."""
 
@@ -205,5 +226,6 @@ class Frame:
     """What comes after it."""
     evidence: Evidence | None
     banners: tuple[Banner, ...]
+    asked: Asked | None = None
     where: str = ""
     """"node-a · PREROUTING · nat · KUBE-SERVICES"."""

@@ -57,8 +57,8 @@ def is_folded(skips: int) -> bool:
 
 
 def ends_with_line(hop: Hop) -> bool:
-    """Tell whether a hop has a line of its own in the walk: the rule that matched, or the chain's end."""
-    return hop.rule is not None or (hop.kind == "chain" and hop.verdict is not None)
+    """Tell whether a hop has a line of its own in the walk: the rule that matched, the lookup, or the chain's end."""
+    return hop.rule is not None or hop.kind == "lookup" or (hop.kind == "chain" and hop.verdict is not None)
 
 
 def is_passed(hop: Hop) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kplab.model.journey import Skip
+from kplab.scene.short_nft import halves
 
 _WORDS = {
     "-s": "src",
@@ -55,7 +56,9 @@ class ShortRule:
 
 @lru_cache(maxsize=4096)
 def shorten(rule: str) -> ShortRule:
-    """Return the short form of one `-A` line (with or without its `-A CHAIN`)."""
+    """Return the short form of one `-A` line (with or without its `-A CHAIN`), or of a rule of nftables."""
+    if not rule.startswith(("-", "!")):
+        return ShortRule(*halves(rule), "")
     try:
         words = shlex.split(rule)
     except ValueError:

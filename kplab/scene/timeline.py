@@ -13,7 +13,8 @@ from kplab.model.journey import Flow, Hop, Journey
 from kplab.model.topology import Topology
 from kplab.scene.board import find_moves, idle_board, make_board, map_state, place_at
 from kplab.scene.entries import entries_at
-from kplab.scene.frame import Banner, Board, CtLine, Frame, HeaderField, MapState, Mark, Walk
+from kplab.scene.frame import Asked, Banner, Board, CtLine, Frame, HeaderField, MapState, Mark, Walk
+from kplab.scene.lookups import asked_at, asks
 from kplab.scene.schedule import COUNTING, schedule
 from kplab.scene.walks import fold_sections, repeated_rules, walk_at
 
@@ -40,9 +41,11 @@ class Timeline:
         self._sections, self._spans = fold_sections(self._hops, repeated)
         self.marks = tuple(_mark(hop, index) for index, hop in enumerate(self._hops))
         self.banners = banners(journey)
+        self.has_lookups = any(asks(hop) for hop in self._hops)
         self._cached_map = lru_cache(maxsize=256)(self._map_state)
         self._cached_walk = lru_cache(maxsize=64)(self._walk)
         self._cached_entries = lru_cache(maxsize=256)(self._entries)
+        self._cached_asked = lru_cache(maxsize=256)(self._asked)
         self._cached_headers = lru_cache(maxsize=256)(self._headers)
 
     @property
@@ -117,6 +120,7 @@ class Timeline:
             next=self._next(index),
             evidence=hop.evidence,
             banners=self.banners,
+            asked=self._cached_asked(index) if self.has_lookups else None,
             where=_where(hop),
         )
 
@@ -141,6 +145,9 @@ class Timeline:
 
     def _entries(self, index: int) -> tuple[CtLine, ...]:
         return entries_at(self._hops, index)
+
+    def _asked(self, index: int) -> Asked | None:
+        return asked_at(self._hops, index)
 
     def _headers(self, index: int) -> tuple[HeaderField, ...]:
         return header_fields(self._hops[index].before, self._hops[index].after)
@@ -184,7 +191,9 @@ def label_of(hop: Hop) -> str:
         return f"{hop.chain} rule {hop.rule_number}" if hop.rule_number else hop.chain
     if hop.kind == "chain" and hop.chain:
         return hop.chain
-    return hop.kind
+    if hop.kind == "lookup" and hop.lookup is not None:
+        return f"lookup in {hop.lookup.map}"
+    return {"IPVS": "IPVS's choice", "socket": "socket call", "proxy": "kube-proxy"}.get(hop.kind, hop.kind)
 
 
 def _where(hop: Hop) -> str:

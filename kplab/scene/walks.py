@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from kplab.model.journey import Hop
 from kplab.scene.frame import Walk, WalkLine
+from kplab.scene.lookups import answer_of, counted, lookup_line
 from kplab.scene.schedule import SHOWN_SKIPS, ends_with_line, is_folded
 from kplab.scene.short import fold_words, shorten
 
@@ -42,7 +43,7 @@ def repeated_rules(hops: tuple[Hop, ...]) -> frozenset[int]:
     return frozenset(
         i
         for i, (before, hop) in enumerate(pairwise(hops), start=1)
-        if hop.rule is not None and not hop.skipped and _rule_key(before) == _rule_key(hop)
+        if hop.rule is not None and hop.kind != "lookup" and not hop.skipped and _rule_key(before) == _rule_key(hop)
     )
 
 
@@ -121,16 +122,21 @@ def unfold(line: WalkLine) -> tuple[WalkLine, ...]:
 
 def _own_line(hop: Hop) -> WalkLine:
     chain = hop.chain or "?"
+    if hop.kind == "lookup" and hop.lookup is not None:
+        return lookup_line(hop, hop.lookup)
     if hop.rule is None:
         verdict = hop.verdict or "end"
+        if hop.lookup is not None:
+            verdict = f"{verdict}; {hop.lookup.map} has no such element" if hop.lookup.element is None else verdict
         return WalkLine(
             "end", chain, hop.depth, None, f"end of {chain}", verdict, hop.tried, hop.evidence,
             disagreement=hop.disagreement,
         )  # fmt: skip
     short = shorten(hop.rule)
+    action = f"{answer_of(hop.lookup)} ({counted(hop.lookup)})" if hop.lookup is not None else short.action
     number = hop.rule_number if hop.rule_number is not None else hop.tried or None
     return WalkLine(
-        "match", chain, hop.depth, number, short.condition or ANY, short.action, hop.tried,
+        "match", chain, hop.depth, number, short.condition or ANY, action, hop.tried,
         hop.evidence, full=hop.rule, disagreement=hop.disagreement,
     )  # fmt: skip
 

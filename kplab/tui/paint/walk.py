@@ -8,8 +8,14 @@ from kplab.scene.frame import LineMark, Walk, WalkLine
 from kplab.tui.paint.lines import Line, Span, StyleName, clip, fit, line, spread
 from kplab.tui.paint.story import EVIDENCE
 
-MARKS: dict[LineMark, str] = {"match": "✓", "skip": "✗", "fold": "…", "end": "↩"}
-_STYLES: dict[LineMark, StyleName] = {"match": "match", "skip": "skip", "fold": "fold", "end": "end"}
+MARKS: dict[LineMark, str] = {"match": "✓", "skip": "✗", "fold": "…", "end": "↩", "lookup": "≡"}
+_STYLES: dict[LineMark, StyleName] = {
+    "match": "match",
+    "skip": "skip",
+    "fold": "fold",
+    "end": "end",
+    "lookup": "request",
+}
 _DEEPEST = 6
 """Indentation stops growing here; a cell is dear."""
 
@@ -58,7 +64,7 @@ def paint_walk_line(row: WalkLine, width: int, *, now: bool) -> Line:
             Span(head, "now" if now else "muted"), Span(f"{number} ! {fit(row.rule, asks)}", "wrong"),
             Span(" " + clip(f"disagrees: {row.disagreement}", room - asks), "wrong"),
         )  # fmt: skip
-    note: StyleName = "match" if row.mark == "match" else "muted"
+    note: StyleName = "match" if row.mark in {"match", "lookup"} else "muted"
     return line(
         Span(head, "now" if now else "muted"),
         Span(f"{number} ", "muted"),

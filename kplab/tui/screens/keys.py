@@ -38,6 +38,7 @@ TABLES = (
     Binding("w", "tab('walk')", "walk", id="tab.walk", tooltip="Show the walk"),
     Binding("k", "tab('conntrack')", "conntrack", id="tab.conntrack", tooltip="Show the conntrack entries"),
     Binding("u", "tab('rules')", "rules", id="tab.rules", tooltip="Browse all rules"),
+    Binding("l", "tab('lookup')", "lookup", id="tab.lookup", tooltip="Show what a map or IPVS was asked"),
     Binding("i", "tab('wire')", "wire", id="tab.wire", tooltip="Show what was on each link"),
     Binding("o", "unfold", "unfold", id="walk.toggle", tooltip="Show or hide the skipped rules"),
     Binding("v", "live", "live conntrack", id="conntrack.live", tooltip="Conntrack as it is now, or as of the hop"),

@@ -27,6 +27,7 @@ from kplab.tui.screens.study import StudyActions
 from kplab.tui.screens.tables import TableActions
 from kplab.tui.widgets.bars import PlaybackBar, PlayState, TabBar
 from kplab.tui.widgets.lesson_panel import LessonPanel, Standing
+from kplab.tui.widgets.lookup_panel import LookupPanel
 from kplab.tui.widgets.panels import (
     BannerPanel,
     ConntrackPanel,
@@ -92,6 +93,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
                             yield WalkPanel(id="walk")
                             yield ConntrackPanel(frame, has_live=live, id="conntrack")
                             yield RulesPanel(id="rules")
+                            yield LookupPanel(frame, id="lookup")
                             yield WirePanel(id="wire")
                     yield ConntrackPanel(frame, has_live=live, id="beside")
         yield BannerPanel(frame, self.desk.notices(), id="banners")
@@ -232,6 +234,10 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
         desk = self.desk
         if desk.journey is None:
             return
+        lookups = desk.playback is not None and desk.playback.timeline.has_lookups
+        self.query_one(TabBar).offer_lookup(lookups)
+        if self.open_tab == "lookup" and not lookups:
+            self.action_tab("walk")
         self.query_one(RulesPanel).show_books(desk.books)
         self.query_one(WirePanel).show_journey(desk.journey, desk.recording)
         for panel in self.query(ConntrackPanel):

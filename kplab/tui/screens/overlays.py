@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from kplab.model.journey import Hop
 from kplab.model.topology import Namespace
+from kplab.scene.lookups import counted
 from kplab.trace.recording import NodeState
 from kplab.tui.help import Help
 from kplab.tui.paint.story import EVIDENCE, MEANING
@@ -115,6 +116,11 @@ def hop_text(hop: Hop) -> str:
         rows += [f"{name:<9} {flow.proto} {flow.src} → {flow.dst}   mark {flow.mark:#x}"]
     if hop.conntrack is not None:
         rows += [f"conntrack {hop.conntrack.change}: {' '.join(hop.conntrack.line.split())}"]
+    if hop.lookup is not None:
+        rows += [f"lookup    {hop.lookup.map}, {counted(hop.lookup)}", f"  key     {hop.lookup.key}"]
+        rows += [f"  answer  {hop.lookup.element or 'no element'}"]
+    if hop.ipvs is not None:
+        rows += [f"IPVS      {hop.ipvs.virtual_server}, scheduler {hop.ipvs.scheduler}, chose {hop.ipvs.chosen}"]
     rows += [f"evidence  {EVIDENCE[hop.evidence]} {hop.evidence}: {MEANING[hop.evidence]}"]
     if hop.disagreement is not None:
         rows += ["", f"! model and kernel disagree: {hop.disagreement}"]

@@ -23,6 +23,9 @@ class TableActions(DeskScreen):
 
     def action_tab(self, name: str) -> None:
         """Open a tab."""
+        if name == "lookup" and not (self.desk.playback and self.desk.playback.timeline.has_lookups):
+            self.notify("No map and no IPVS was asked in this journey.", markup=False)
+            return
         self.open_tab = name
         self.query_one(ContentSwitcher).current = name
         self.query_one(TabBar).show(name)

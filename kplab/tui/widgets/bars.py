@@ -10,7 +10,7 @@ from kplab.tui.help import Help
 from kplab.tui.paint.lines import Line, Span, clip_line, line, width_of
 from kplab.tui.widgets.painted import Painted
 
-TABS = (("walk", "w"), ("conntrack", "k"), ("rules", "u"), ("wire", "i"))
+TABS = (("walk", "w"), ("conntrack", "k"), ("rules", "u"), ("lookup", "l"), ("wire", "i"))
 """Each tab and its key."""
 
 
@@ -18,13 +18,21 @@ class TabBar(Painted):
     """The tabs, and which one is open."""
 
     help: ClassVar[Help] = Help(
-        "Tables", "`w` walk, `k` conntrack, `u` rules, `i` wire; or click. The open one stands in brackets."
+        "Tables",
+        "`w` walk, `k` conntrack, `u` rules, `i` wire; or click. The open one stands in brackets. Where a map "
+        "or IPVS was asked, there is `l` lookup too.",
     )
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._open = "walk"
         self._note = ""
+        self._lookup = False
+
+    def offer_lookup(self, offered: bool) -> None:
+        """Show the tab of lookups, or leave it out."""
+        self._lookup = offered
+        self.repaint()
 
     def show(self, name: str) -> None:
         """Mark a tab as open."""
@@ -41,6 +49,8 @@ class TabBar(Painted):
         """Paint the tabs into a rule across the panel."""
         spans = [Span("─", "rule")]
         for name, key in TABS:
+            if name == "lookup" and not self._lookup:
+                continue
             action = f"screen.tab('{name}')"
             if name == self._open:
                 spans.append(Span(f"[ {name} ]", "title", action))

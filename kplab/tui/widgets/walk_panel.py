@@ -22,8 +22,8 @@ _HELP = Help(
     "right. `✓` the rule "
     "matched, and beside it is what it does. `✗` it was tried and passed over, and beside it is the first thing in "
     "it that did "
-    "not match. `↩` the chain ended. `▶` is where the packet is. `●` `◐` `○` in front say how we know of "
-    "the line. *tried* counts the rules.\n\nThe kernel reports "
+    "not match. `↩` the chain ended. `≡` a map was asked. `▶` is where the packet is. "
+    "`●` `◐` `○` in front say how we know of the line. *tried* counts the rules.\n\nThe kernel reports "
     "only the rules that "
     "match. The skipped ones are worked out from the kernel's own dump, and checked against its report.\n\n"
     "`o` unfolds skipped rules, `⇧←` `⇧→` go rule by rule.",
