@@ -13,7 +13,7 @@ import typer
 
 from kplab import __version__
 from kplab.cli.report import ExitCode
-from kplab.session.sandbox.check import OTHER_WAYS, Check, can_run, checks
+from kplab.session.sandbox.check import OTHER_WAYS, Check, can_run, checks, ebpf_check
 from kplab.session.sandbox.microvm_check import can_run_microvm, microvm_checks
 
 SMALLEST = (60, 20)
@@ -22,7 +22,7 @@ SMALLEST = (60, 20)
 
 def doctor(*, as_json: bool) -> ExitCode:
     """Print every check; the status is 0 when a lab can be started here, and 3 when not."""
-    looked_at = [*checks(), *microvm_checks(), *_terminal()]
+    looked_at = [*checks(), *microvm_checks(), ebpf_check(), *_terminal()]
     lacking = can_run()
     if as_json:
         typer.echo(json.dumps(_document(looked_at, can_start=lacking is None), indent=2))

@@ -78,6 +78,15 @@ def checks(run: Run | None = None, proc: Path = Path("/proc")) -> tuple[Check, .
     return (Check("Linux", ok=True, found=os.uname().release), _namespaces(run or _run, proc), *programs)
 
 
+def ebpf_check() -> Check:
+    """Return whether eBPF mode can run; no other mode asks for it."""
+    try:
+        require_ebpf()
+    except SandboxError as error:
+        return Check("ebpf mode", ok=False, found=error.happened, mend=error.hint)
+    return Check("ebpf mode", ok=True, found="root, clang, bpftool and libbpf's headers")
+
+
 def can_run(run: Run | None = None, proc: Path = Path("/proc")) -> Unavailable | None:
     """Return None when a lab can be started here, else the first thing that is lacking."""
     for check in checks(run, proc):
