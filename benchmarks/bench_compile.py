@@ -28,7 +28,7 @@ def measure() -> Iterator[Figure]:
         0.8,
     )
     yield Figure(
-        "nftables mode: compile 4,000 Services x 6 endpoints, IPv4, with its text",
+        "nftables: compile 4,000 Services x 6 endpoints, with its text",
         seconds(lambda: compile_nftables(cluster, config, "node-a", 4, facts).text()),
         "s",
         0.6,
@@ -36,14 +36,14 @@ def measure() -> Iterator[Figure]:
     before = compile_nftables(cluster, config, "node-a", 4, facts)
     later = _one_endpoint_less(cluster)
     yield Figure(
-        "nftables mode: compile the same with one endpoint less, from the program before",
+        "nftables: compile one endpoint less, from the program before",
         1000 * seconds(lambda: compile_nftables(later, config, "node-a", 4, facts, before)),
         "ms",
         30,
     )
     after = compile_nftables(later, config, "node-a", 4, facts, before)
     yield Figure(
-        "nftables mode: work out what to send for it",
+        "nftables: work out what to send for it",
         1000 * seconds(lambda: difference(before, after).text()),
         "ms",
         30,

@@ -1,4 +1,4 @@
-"""Proxy mode -> what compiles it: the one place that knows which modes there are, and which are built here."""
+"""Proxy mode -> what compiles it: the one place that knows which modes there are."""
 
 from __future__ import annotations
 
@@ -35,24 +35,17 @@ COMPILERS: dict[str, Compiler] = {
     "userspace": compile_userspace,
     "ebpf": compile_maps,
 }
-"""The modes that are built here."""
-
-NOT_BUILT: dict[str, str] = {}
-"""Modes that a reader may have heard of, and why they cannot be chosen."""
+"""Every mode, by the name that users type."""
 
 
 def known_modes() -> tuple[str, ...]:
-    """Return every mode that has a name here, built or not."""
-    return (*COMPILERS, *NOT_BUILT)
+    """Return every mode that has a name here."""
+    return tuple(COMPILERS)
 
 
 def compiler(mode: str) -> Compiler:
     """Return a mode's compiler; raises UnknownNameError, which lists the modes."""
     found = COMPILERS.get(mode)
-    if found is not None:
-        return found
-    built = f"Modes that work: {', '.join(COMPILERS)}."
-    if mode in NOT_BUILT:
-        raise UnknownNameError(f"mode {mode} cannot be used", NOT_BUILT[mode], built)
-    hint = f"{built} Not built yet: {', '.join(NOT_BUILT)}."
-    raise UnknownNameError(f"there is no proxy mode {mode!r}", hint=hint)
+    if found is None:
+        raise UnknownNameError(f"there is no proxy mode {mode!r}", hint=f"Modes that work: {', '.join(COMPILERS)}.")
+    return found

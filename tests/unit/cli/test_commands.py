@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -42,7 +43,6 @@ def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["trace", "IP(dst='10.96.0.42')", "--client", "curl"], "takes a URL"),
         (["trace", "10.96.0.42", "--client", "tcp"], "needs an address and a port"),
         (["trace", "http://10.96.0.42", "--client", "scapy"], "not URLs"),
-        (["trace", "IP(dst='10.96.0.42')", "--mode", "ipvs"], "mode ipvs cannot be used"),
         (["trace", "IP(dst='10.96.0.42')", "--mode", "magic"], "there is no proxy mode 'magic'"),
         (["trace", "IP(dst='10.96.0.42')", "--manifest", "nope.yaml"], "nope.yaml"),
         (["trace", "IP(dst='10.96.0.42')", "--backend", "nope"], "nope"),
@@ -51,7 +51,7 @@ def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["replay", "nope.kptrace"], "nope.kptrace"),
         (["rules", "nope.yaml"], "nope.yaml"),
         (["rules", CLUSTER, "--node", "node-z"], "Nodes: node-a, node-b"),
-        (["rules", CLUSTER, "--mode", "ipvs"], "Modes that work: iptables"),
+        (["rules", CLUSTER, "--mode", "magic"], "Modes that work: iptables"),
         (["rules", CLUSTER, "--cluster-cidr", "ten"], "not a CIDR"),
         (["rules", CLUSTER, "--config", CLUSTER], "KubeProxyConfiguration"),
         (["start", "lesson-99"], "lesson-99"),
@@ -102,6 +102,20 @@ def test_rules_are_printed_as_commands(monkeypatch: pytest.MonkeyPatch, capsys: 
         in printed
     )
     assert printed.count("restore -w 5 --noflush --counters") == 2
+
+
+def test_nftables_rules_are_printed_as_two_transactions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each family's transaction is what `nft -f -` is given."""
+    assert run(monkeypatch, "rules", CLUSTER, "--mode", "nftables") == 0
+
+    printed = capsys.readouterr().out
+    assert printed.count("nft -f - <<'EOF'\nadd table ip") == 2
+    assert printed.count("\nEOF\n") == 2
+    assert re.search(
+        r"^add element ip kube-proxy service-ips \{ 10\.96\.0\.42 \. tcp \. 80 : goto service-\S+ \}$", printed, re.M
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ _BASE: dict[str, Any] = {
 }
 
 
+@cache
 def config_of(scenario: str) -> ProxyConfig:
     """The configuration that a scenario ran with: the base, and what its config.json changes."""
     path = GOLDEN / scenario / "config.json"
@@ -49,6 +51,7 @@ def config_of(scenario: str) -> ProxyConfig:
     return parse_config(json.dumps(merged, indent=1), f"{scenario}/config.json")
 
 
+@cache
 def state(scenario: str, stem: str) -> Cluster:
     """The cluster of one step; the first one's stem is "manifest"."""
     return load_cluster(GOLDEN / scenario / f"{stem}.yaml")

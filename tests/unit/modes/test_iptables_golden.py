@@ -2,62 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kplab.model.cluster import Cluster, Family
-from kplab.model.config import ProxyConfig, parse_config
-from kplab.model.loader import load_cluster
+from kplab.model.cluster import Family
 from kplab.modes.changes import changed_services
-from kplab.modes.facts import NodeFacts
 from kplab.modes.iptables import compile_iptables
 from kplab.modes.names import OWN_PREFIXES
 from kplab.modes.program import IptablesProgram
+from tests.unit.modes.golden import (
+    FACTS,
+    FAMILIES,
+    GOLDEN,
+    NODE,
+    SCENARIOS,
+    STEPS,
+    commands,
+    config_of,
+    previous_stem,
+    state,
+)
 
 pytestmark = pytest.mark.unit
 
-GOLDEN = Path(__file__).parents[2] / "data" / "golden"
 BACKENDS = ("nft", "legacy")
-FAMILIES: tuple[Family, ...] = (4, 6)
 RESTORE = {4: "iptables-restore", 6: "ip6tables-restore"}
-NODE = "node-a"
-FACTS = NodeFacts(addresses=("127.0.0.1", "192.168.50.10", "::1", "fd00:192:168:50::10"))
-BASE: dict[str, Any] = {
-    "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-    "kind": "KubeProxyConfiguration",
-    "clusterCIDR": "10.244.0.0/16",
-    "detectLocalMode": "ClusterCIDR",
-    "hostnameOverride": NODE,
-    "bindAddress": "0.0.0.0",
-    "healthzBindAddress": "127.0.0.1:10256",
-    "metricsBindAddress": "127.0.0.1:10249",
-    "conntrack": {"maxPerCore": 0, "min": 0},
-    "oomScoreAdj": 0,
-    "iptables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
-    "nftables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
-    "ipvs": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
-}
 SHARED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
-SCENARIOS = sorted(path.parent.name for path in GOLDEN.glob("*/manifest.yaml"))
-STEPS = sorted((path.parent.name, path.stem) for path in GOLDEN.glob("*/step*.yaml"))
-
-
-def config_of(scenario: str) -> ProxyConfig:
-    """The configuration that a scenario ran with: the base, and what its config.json changes."""
-    path = GOLDEN / scenario / "config.json"
-    changes = json.loads(path.read_text()) if path.exists() else {}
-    merged = dict(BASE)
-    for name, value in changes.items():
-        if not name.startswith("_"):
-            merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
-    return parse_config(json.dumps(merged, indent=1), f"{scenario}/config.json")
 
 
 def compiled(scenario: str, stem: str, family: Family) -> IptablesProgram:
@@ -65,24 +39,12 @@ def compiled(scenario: str, stem: str, family: Family) -> IptablesProgram:
     return compile_iptables(state(scenario, stem), config_of(scenario), NODE, family, FACTS)
 
 
-def state(scenario: str, stem: str) -> Cluster:
-    """The cluster of one step."""
-    return load_cluster(GOLDEN / scenario / f"{stem}.yaml")
-
-
-def commands(scenario: str, backend: str, stem: str) -> Iterator[tuple[str, str]]:
-    """Every command of a step that changed the kernel, with its standard input."""
-    part = "" if stem == "manifest" else f".{stem}"
-    text = (GOLDEN / scenario / f"iptables-{backend}{part}.writes").read_text()
-    for piece in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, given = piece.partition("\n")
-        yield command, given
-
-
 def restores(scenario: str, backend: str, stem: str, family: Family) -> list[str]:
     """The texts that the real kube-proxy gave to iptables-restore in a step."""
     program = RESTORE[family]
-    return [given for command, given in commands(scenario, backend, stem) if command.split()[0] == program]
+    return [
+        given for command, given in commands(scenario, f"iptables-{backend}", stem) if command.split()[0] == program
+    ]
 
 
 @dataclass(frozen=True)
@@ -155,7 +117,7 @@ def test_jumps_are_ensured_in_kube_proxys_order(scenario: str, backend: str) -> 
     """Each family's `iptables -C` commands are our jumps, in the same order."""
     for family in FAMILIES:
         name = "iptables" if family == 4 else "ip6tables"
-        ran = [command for command, _ in commands(scenario, backend, "manifest")]
+        ran = [command for command, _ in commands(scenario, f"iptables-{backend}", "manifest")]
         checks = [c for c in ran if c.split()[0] == name and " -C " in c]
         jumps = compiled(scenario, "manifest", family).jumps
         ours = [
@@ -163,12 +125,6 @@ def test_jumps_are_ensured_in_kube_proxys_order(scenario: str, backend: str) -> 
             for jump in jumps
         ]
         assert checks == ours
-
-
-def previous_stem(stem: str) -> str:
-    """The state before a step."""
-    number = int(stem.removeprefix("step"))
-    return "manifest" if number == 2 else f"step{number - 1}"
 
 
 def nat_chains(program: IptablesProgram) -> set[str]:
