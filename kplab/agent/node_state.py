@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from kplab.capture.handles import read_generation, read_handles
 from kplab.capture.tracing import lab_chains
 from kplab.lab.ebpf import BPFFS, SHOWN
@@ -21,6 +23,8 @@ from kplab.trace.recording import Backend, ChainHandles, NodeState, Save
 
 IPTABLES_TABLES = {"raw", "mangle", "nat", "filter", "security"}
 SAVE_LIMIT = 120.0
+VIRTUAL_SERVERS = Path("/proc/net/ip_vs")
+"""IPVS's virtual servers in the reader's namespace (net/netfilter/ipvs/ip_vs_ctl.c); a kernel without IPVS has none."""
 _TABLES_IN_USE = {4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names"}
 
 
@@ -62,10 +66,27 @@ class NodeReader:
                 addresses=self._addresses(),
                 routes=(*self._lines("ip", "route", "show"), *self._lines("ip", "-6", "route", "show")),
                 conntrack_before=self._conntrack(),
+                ipvs=self._virtual_servers("-S", "-n"),
+                ipvs_stats=(self._virtual_servers("-L", "-n"), ""),
+                ipvs_connections=(self._virtual_servers("-L", "-n", "-c"), ""),
                 ipset=self._ipset(saves),
                 recent=_recent(),
                 bpf_maps=self._bpf_maps(node),
                 lab_chains=(*lab_chains(), *LAB_CHAINS),
+            )
+
+    def after(self, before: NodeState) -> NodeState:
+        """Return a node's earlier state with what it has become: conntrack's entries, IPVS's counts and connections.
+
+        Raises:
+            UnknownNameError: no such node. ProgramError: a program failed.
+        """
+        with self._namespaces.entered(before.node):
+            return structs.replace(
+                before,
+                conntrack_after=self._conntrack(),
+                ipvs_stats=(before.ipvs_stats[0], self._virtual_servers("-L", "-n")),
+                ipvs_connections=(before.ipvs_connections[0], self._virtual_servers("-L", "-n", "-c")),
             )
 
     def conntrack(self, node: str) -> tuple[str, ...]:
@@ -139,6 +160,12 @@ class NodeReader:
             *self._lines("conntrack", "-L", "-f", "ipv4", "-o", "extended,id"),
             *self._lines("conntrack", "-L", "-f", "ipv6", "-o", "extended,id"),
         )
+
+    def _virtual_servers(self, *arguments: str) -> str:
+        """What ipvsadm prints, in a namespace where there are virtual servers."""
+        if not VIRTUAL_SERVERS.exists() or "->" not in VIRTUAL_SERVERS.read_text().partition("RemoteAddress")[2]:
+            return ""
+        return self._runner.run(["ipvsadm", *arguments]).stdout
 
     def _ipset(self, saves: tuple[Save, ...]) -> str:
         """`ipset save`, where a rule asks for a set."""

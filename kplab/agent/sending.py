@@ -55,8 +55,7 @@ def record(lab: Lab, request: Send, hangup: int) -> Recording:
     running = {proxy.node: proxy.pid for proxy in lab.proxies if proxy.alive}
     after = [
         structs.replace(
-            state,
-            conntrack_after=lab.reader.conntrack(state.node),
+            lab.reader.after(state),
             processes=(("kube-proxy", running[state.node]),) if state.node in running else (),
         )
         for state in before

@@ -16,6 +16,7 @@ from kplab.model.config import ProxyConfig, load_config, split_cluster_cidr
 from kplab.model.loader import load_cluster
 from kplab.modes.ebpf import EbpfProgram
 from kplab.modes.facts import NodeFacts
+from kplab.modes.ipvs_program import DEVICE, IpvsProgram
 from kplab.modes.nft_program import NftablesProgram
 from kplab.modes.program import IptablesProgram
 from kplab.modes.registry import Program, compiler
@@ -67,10 +68,24 @@ def render(program: Program) -> str:
             return _iptables(program)
         case NftablesProgram():
             return f"# IPv{program.family}\nnft -f - <<'EOF'\n{program.text()}EOF\n"
+        case IpvsProgram():
+            return _ipvs(program)
         case EbpfProgram():
             return program.text()
         case _:
             assert_never(program)
+
+
+def _ipvs(program: IpvsProgram) -> str:
+    """The device's addresses, virtual servers, ipsets, then the rules that look into them."""
+    lines = [f"# IPv{program.family}: addresses, virtual servers, ipsets, rules", f"ip link add {DEVICE} type dummy"]
+    parts = (
+        ("ip -batch -", program.address_text()),
+        ("ipvsadm -R", program.ipvsadm_text()),
+        ("ipset restore -exist", program.ipset_text()),
+    )
+    lines += [f"{command} <<'EOF'\n{text}EOF" for command, text in parts if text]
+    return "\n".join(lines) + "\n" + _iptables(program.rules)
 
 
 def _iptables(program: IptablesProgram) -> str:

@@ -71,6 +71,10 @@ def _parts(options: Options, runner: Runner, status: Status) -> Parts:
         from kplab.proxy.nft_assemble import assemble_nft
 
         return assemble_nft(options, runner, time.monotonic, [status])
+    if options.config.mode == "ipvs":
+        from kplab.proxy.ipvs_assemble import assemble_ipvs
+
+        return assemble_ipvs(options, _tools(options, runner), time.monotonic, [status])
     return assemble(options, _tools(options, runner), time.monotonic, [status])
 
 

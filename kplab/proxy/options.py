@@ -20,7 +20,7 @@ from kplab.model.config import load_config, parse_config
 from kplab.model.proxy_config import ProxyConfig
 from kplab.proxy.tools import Backend
 
-WRITTEN = ("iptables", "nftables", "userspace", "ebpf")
+WRITTEN = ("iptables", "ipvs", "nftables", "userspace", "ebpf")
 """The modes that kplab-proxy writes."""
 
 FLAGS_SOURCE = "command line"
@@ -47,7 +47,8 @@ class Options:
     def sync_period(self) -> float:
         """Seconds, of the mode's own section: after a failure, and twice as long until health is lost."""
         config = self.config
-        return config.nftables.sync_period if config.mode == "nftables" else config.iptables.sync_period
+        sections = {"nftables": config.nftables.sync_period, "ipvs": config.ipvs.sync_period}
+        return sections.get(config.mode, config.iptables.sync_period)
 
 
 def parse_options(argv: Sequence[str]) -> Options:
@@ -103,6 +104,13 @@ _PLACES = {
     "iptables_localhost_nodeports": ("iptables", "localhostNodePorts"),
     "iptables_sync_period": ("iptables", "syncPeriod"),
     "iptables_min_sync_period": ("iptables", "minSyncPeriod"),
+    "ipvs_scheduler": ("ipvs", "scheduler"),
+    "ipvs_strict_arp": ("ipvs", "strictARP"),
+    "ipvs_sync_period": ("ipvs", "syncPeriod"),
+    "ipvs_min_sync_period": ("ipvs", "minSyncPeriod"),
+    "ipvs_tcp_timeout": ("ipvs", "tcpTimeout"),
+    "ipvs_tcpfin_timeout": ("ipvs", "tcpFinTimeout"),
+    "ipvs_udp_timeout": ("ipvs", "udpTimeout"),
     "conntrack_max_per_core": ("conntrack", "maxPerCore"),
     "conntrack_min": ("conntrack", "min"),
     "conntrack_tcp_timeout_established": ("conntrack", "tcpEstablishedTimeout"),
@@ -130,6 +138,9 @@ def _document(given: argparse.Namespace) -> dict[str, Any]:
         document.setdefault("nftables", {})["masqueradeAll"] = given.masquerade_all
     if given.nodeport_addresses:
         document["nodePortAddresses"] = [cidr for part in given.nodeport_addresses for cidr in part.split(",") if cidr]
+    if given.ipvs_exclude_cidrs:
+        cidrs = [cidr for part in given.ipvs_exclude_cidrs for cidr in part.split(",") if cidr]
+        document.setdefault("ipvs", {})["excludeCIDRs"] = cidrs
     if given.feature_gates:
         document["featureGates"] = dict(_gate(pair) for pair in given.feature_gates.split(",") if pair)
     return document
@@ -173,8 +184,9 @@ def _kube_proxy_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--hostname-override", metavar="NODE", help="the name of this node's Node object")
     group.add_argument("--cleanup", action="store_true", help="remove what every mode leaves, then exit")
     group.add_argument("--nodeport-addresses", action="append", metavar="CIDR,…")
+    group.add_argument("--ipvs-exclude-cidrs", action="append", metavar="CIDR,…")
     group.add_argument("--feature-gates", metavar="NAME=BOOL,…")
-    switches = {"masquerade_all", "iptables_localhost_nodeports", "conntrack_tcp_be_liberal"}
+    switches = {"masquerade_all", "ipvs_strict_arp", "iptables_localhost_nodeports", "conntrack_tcp_be_liberal"}
     numbers = {"iptables_masquerade_bit", "conntrack_max_per_core", "conntrack_min"}
     for name in _PLACES:
         flag = f"--{name.replace('_', '-')}"

@@ -60,6 +60,7 @@ def all_paths(recording: Recording) -> list[Path]:
     """Return the paths of all packets in the recording, those of other connections too."""
     lab_chains = {state.node: frozenset(state.lab_chains) for state in recording.nodes}
     bases = {state.node: base_chains_of(state) for state in recording.nodes}
+    balancing = {state.node for state in recording.nodes if state.ipvs}
     frames: list[KernelEvent] = []
     traces: dict[str, list[KernelEvent]] = defaultdict(list)
     for event in recording.events:
@@ -71,7 +72,9 @@ def all_paths(recording: Recording) -> list[Path]:
     lives = [
         life
         for node in sorted(traces)
-        for life in find_lives(node, traces[node], lab_chains.get(node, frozenset()), bases.get(node))
+        for life in find_lives(
+            node, traces[node], lab_chains.get(node, frozenset()), bases.get(node), ipvs=node in balancing
+        )
     ]
     # The sort is stable, and puts sources in one order whatever order they were read in.
     frames.sort(key=lambda event: (event.stamp, event.node))

@@ -119,9 +119,15 @@ def seen_by_chains(chains: list[tuple[str, str]]) -> str:
     return f"the chains {_listed([f'{chain} ({table})' for table, chain in chains])} see it"
 
 
-def hooked(hook: Hook, seen: str, state: str | None, entry: Entry | None, interfaces: str, *, nat: bool) -> str:
-    """Return the sentence of a hook reached; `seen` names the chains there, `nat` says whether one is of type nat."""
-    text = f"{hook}, {_HOOKS[hook]}{interfaces}: {seen}"
+def hooked(
+    hook: Hook, seen: str, state: str | None, entry: Entry | None, interfaces: str, *, nat: bool, passing: bool = False
+) -> str:
+    """Return the sentence of a hook reached; `seen` names the chains there, `nat` says whether one is of type nat.
+
+    `passing`: a packet of somebody else's at OUTPUT, which IPVS sends on.
+    """
+    who = "packets that the node sends, which this one now is: IPVS sends it on" if passing else _HOOKS[hook]
+    text = f"{hook}, {who}{interfaces}: {seen}"
     if nat or hook == "FORWARD" or state in (None, "new", "untracked", "invalid"):
         return f"{text}."
     which = f"entry {entry.id}" if entry is not None and entry.id is not None else "the entry"

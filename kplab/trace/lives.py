@@ -2,7 +2,8 @@
 
 nf_tables' trace id is a hash of the skb's address (nf_tables_trace.c), so it comes back. Another life has begun
 when a message shows other headers than NAT could have made of the first, when a base chain comes a second time,
-or when a hook follows that cannot: PREROUTING leads to FORWARD or INPUT, FORWARD and OUTPUT to POSTROUTING.
+or when a hook follows that cannot: PREROUTING leads to FORWARD or INPUT, FORWARD and OUTPUT to POSTROUTING. Where
+there are virtual servers, INPUT leads to OUTPUT: IPVS sends the very skb on to the real server.
 
 iptables-legacy's TRACE has no id at all: its lines are grouped by the packet's own numbers and the same order.
 A life's lines of both kinds come through different sockets; hook and priority put them in order again.
@@ -122,10 +123,18 @@ BaseChains = Mapping[tuple[str, str, str], NftChain]
 
 
 def find_lives(
-    node: str, events: Iterable[KernelEvent], lab_chains: frozenset[tuple[str, str]], bases: BaseChains | None = None
+    node: str,
+    events: Iterable[KernelEvent],
+    lab_chains: frozenset[tuple[str, str]],
+    bases: BaseChains | None = None,
+    *,
+    ipvs: bool = False,
 ) -> list[Life]:
-    """Return the lives that one namespace's trace messages tell of, each socket's in its own order."""
-    nft, legacy = _NftReader(node, lab_chains, bases or {}), _LegacyReader(node)
+    """Return the lives that one namespace's trace messages tell of, each socket's in its own order.
+
+    `ipvs` says whether the namespace has virtual servers.
+    """
+    nft, legacy = _NftReader(node, lab_chains, bases or {}, ipvs=ipvs), _LegacyReader(node)
     for event in events:
         if isinstance(event.what, NftTrace):
             nft.read(event, event.what)
@@ -137,8 +146,9 @@ def find_lives(
 class _NftReader:
     """Groups nf_tables' trace messages of one namespace."""
 
-    def __init__(self, node: str, lab_chains: frozenset[tuple[str, str]], bases: BaseChains) -> None:
+    def __init__(self, node: str, lab_chains: frozenset[tuple[str, str]], bases: BaseChains, *, ipvs: bool) -> None:
         self.node = node
+        self.ipvs = ipvs
         self.lab_chains = lab_chains
         self.bases = bases
         self.lives: list[Life] = []
@@ -157,16 +167,23 @@ class _NftReader:
         base = self.bases.get((what.family, what.table, what.chain))
         named = base.hook if base is not None and base.hook else what.chain
         hook = hook_of(named) or (life.visits[-1].hook if life else "PREROUTING")
-        if life is None or life.key != key or not _may_follow(life, what, hook):
+        if life is None or life.key != key or not _may_follow(life, what, hook, headers, ipvs=self.ipvs):
             life = self.open[what.trace_id] = Life(self.node, key)
             self.lives.append(life)
         lab = (what.table, what.chain) in self.lab_chains
         life.visits.append(Visit(what.table, what.chain, what.family, hook, headers, lab, events=[event], base=base))
 
 
-def _may_follow(life: Life, what: NftTrace, hook: Hook) -> bool:
-    again = any((v.family, v.table, v.chain) == (what.family, what.table, what.chain) for v in life.visits)
-    return not again and hook in _NEXT[life.visits[-1].hook]
+def _may_follow(life: Life, what: NftTrace, hook: Hook, headers: Headers, *, ipvs: bool) -> bool:
+    if any((v.family, v.table, v.chain) == (what.family, what.table, what.chain) for v in life.visits):
+        return False
+    last = life.visits[-1]
+    if ipvs and (last.hook, hook) == ("INPUT", "OUTPUT"):
+        return (headers.src, headers.sport) == (
+            last.headers.src,
+            last.headers.sport,
+        ) and headers.dst != last.headers.dst
+    return hook in _NEXT[last.hook]
 
 
 class _LegacyReader:

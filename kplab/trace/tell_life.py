@@ -22,6 +22,7 @@ from kplab.trace.place import Place, Told
 from kplab.trace.routes import choose_route
 from kplab.trace.story import ct_at, flow_of
 from kplab.trace.tell_chain import tell_visit
+from kplab.trace.tell_ipvs import BOUND, answers_at, choice_of, request_sentence, turned_back
 
 
 class LifeTeller:
@@ -89,6 +90,7 @@ class LifeTeller:
                     self.entry,
                     self._interfaces(first),
                     nat=any(visit.is_nat for visit in seeing),
+                    passing=hook == "OUTPUT" and not self.life.local,
                 ),
                 hook=hook,
                 interface=self.life.iif if hook == "PREROUTING" else None,
@@ -114,6 +116,8 @@ class LifeTeller:
         if after is None or (before.src, before.dst) == (after.src, after.dst):
             return
         evidence: Evidence = "rebuilt" if seen is None else "seen"
+        if self._balanced(visit, before, after):
+            return
         if self.place.direction == "reply" and rule is None:
             text = explain.reversed_nat(visit.hook, before, after, self.entry)
             self._nat("reverse NAT", visit, before, after, evidence, text, None)
@@ -125,6 +129,21 @@ class LifeTeller:
         if middle.src != after.src:
             text = explain.translated("source", middle, after, by_rule=rule is not None, entry=self.entry)
             self._nat("SNAT", visit, middle, after, evidence, text, rule)
+
+    def _balanced(self, visit: Visit, before: Flow, after: Flow) -> bool:
+        """Add IPVS's hop, if it was IPVS that rewrote the packet; tell whether it was."""
+        state = self.place.story.states.get(self.life.node)
+        if self.place.direction == "reply":
+            text = turned_back(state, visit.hook, before, after)
+            if text is not None:
+                self.hops.append(self._make("reverse NAT", before, after, "rebuilt", text, hook=visit.hook))
+            return text is not None
+        choice = choice_of(state, before, after) if state is not None else None
+        if state is None or choice is None or before.src != after.src:
+            return False
+        text = request_sentence(state, visit.hook, choice, before, first=self.place.number == 1)
+        self.hops.append(self._make("IPVS", before, after, "rebuilt", text, hook=visit.hook, ipvs=choice))
+        return True
 
     def _next_headers(self, visit: Visit) -> Headers | None:
         """Return the headers as they were seen next: by the next chain, or on the link."""
@@ -165,7 +184,9 @@ class LifeTeller:
             self._route(after, again=False)
             if following is None:
                 self._lost_in_routing(after.headers)
-        elif hook == "OUTPUT" and following:
+        elif hook == "INPUT" and following:
+            self._route(self.life.at(following)[0], again=True)
+        elif hook == "OUTPUT" and following and "INPUT" not in self.life.hooks():
             first, now = self.life.visits[0], self.life.at(following)[0]
             if first.headers.dst != now.headers.dst:
                 self._route(now, again=True)
@@ -190,6 +211,8 @@ class LifeTeller:
             disagreement = f"{self.life.node}: its routes lead out of {route.device}; the kernel chose {oif}."
         flow = flow_of(headers, self.mark)
         text = explain.routed(headers.dst, route, oif, local=local, again=again)
+        if local and answers_at(state, headers.dst):
+            text += BOUND
         device = route.device if route else oif
         self.hops.append(self._make("route", flow, flow, "rebuilt", text, interface=device, disagreement=disagreement))
 

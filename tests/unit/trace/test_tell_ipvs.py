@@ -1,0 +1,99 @@
+"""IPVS's hop, rebuilt from the listings before and after: what was hit, who could be chosen, who was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from kplab.model.journey import Flow
+from kplab.trace.journey import tell
+from kplab.trace.recording import NodeState, Recording
+from kplab.trace.tell_ipvs import answers_at, choice_of, request_sentence, turned_back
+
+pytestmark = pytest.mark.unit
+
+LISTING = """TCP  10.96.0.42:80 {}
+  -> 10.244.1.10:8080             Masq    1      0          0
+  -> 10.244.2.10:8080             Masq    1      2          {}
+"""
+LINE = "TCP 00:59  SYN_RECV    10.244.1.5:40000   10.96.0.42:80      10.244.2.10:8080"
+BEFORE = Flow("10.244.1.5:40000", "10.96.0.42:80", "tcp")
+AFTER = Flow("10.244.1.5:40000", "10.244.2.10:8080", "tcp")
+
+
+def state(flags: str = "rr", connections: tuple[str, str] = ("", LINE)) -> NodeState:
+    """A node whose virtual server has two real servers."""
+    listings = (LISTING.format(flags, 0), LISTING.format(flags, 1))
+    return NodeState(node="node-a", ipvs_stats=listings, ipvs_connections=connections)
+
+
+def test_a_choice_has_its_candidates_and_the_entry_that_was_made() -> None:
+    """Counts stand before and after, and the connection's line is verbatim."""
+    choice = choice_of(state(), BEFORE, AFTER)
+    assert choice is not None
+    assert (choice.virtual_server, choice.scheduler) == ("TCP 10.96.0.42:80", "rr")
+    assert choice.chosen == "10.244.2.10:8080"
+    assert choice.connection == LINE
+    chosen = choice.candidates[1]
+    assert (chosen.weight, chosen.active_before, chosen.inactive_before, chosen.inactive_after) == (1, 2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "after", [Flow(BEFORE.src, "10.9.9.9:8080", "tcp"), Flow(BEFORE.src, "10.244.2.10:8080", "udp")]
+)
+def test_what_ipvs_did_not_do_is_not_said_of_it(after: Flow) -> None:
+    """A destination that is no real server of the virtual server, or another protocol, was somebody else's work."""
+    before = Flow(BEFORE.src, BEFORE.dst, after.proto)
+    assert choice_of(state(), before, after) is None
+    assert choice_of(NodeState(node="node-a"), BEFORE, AFTER) is None
+
+
+def test_only_a_new_connection_is_scheduled() -> None:
+    """The first packet is chosen for; a later one, or one whose entry was there before, keeps its real server."""
+    here = state()
+    choice = choice_of(here, BEFORE, AFTER)
+    assert choice is not None
+    assert "The scheduler rr chooses" in request_sentence(here, "INPUT", choice, BEFORE, first=True)
+    assert "nothing is chosen anew" in request_sentence(here, "INPUT", choice, BEFORE, first=False)
+    known = state(connections=(LINE, LINE))
+    assert "nothing is chosen anew" in request_sentence(known, "INPUT", choice, BEFORE, first=True)
+    assert "FORWARD" not in request_sentence(here, "OUTPUT", choice, BEFORE, first=True)
+
+
+def test_persistence_is_told() -> None:
+    """With ClientIP affinity the scheduler is asked for a client's first connection only."""
+    sticky = state("rr persistent 10800")
+    choice = choice_of(sticky, BEFORE, AFTER)
+    assert choice is not None
+    assert "keeps its real server for 10800 s" in request_sentence(sticky, "INPUT", choice, BEFORE, first=True)
+
+
+def test_an_answer_is_turned_back_by_ipvs() -> None:
+    """Its source becomes the virtual server's again; another rewriting is left to conntrack's story."""
+    before = Flow("10.244.2.10:8080", "10.244.1.5:40000", "tcp")
+    text = turned_back(state(), "FORWARD", before, Flow("10.96.0.42:80", "10.244.1.5:40000", "tcp"))
+    assert text is not None
+    assert "IPVS does it" in text
+    assert turned_back(state(), "FORWARD", before, Flow("10.9.9.9:80", "10.244.1.5:40000", "tcp")) is None
+
+
+def test_unreadable_listings_tell_nothing() -> None:
+    """A recording from elsewhere may hold anything."""
+    odd = NodeState(node="node-a", ipvs_stats=("what is this", ""))
+    assert not answers_at(odd, "10.96.0.42")
+
+
+def test_a_real_packet_passes_input_ipvs_and_output(load: Callable[[str], Recording]) -> None:
+    """The recorded SYN crosses no FORWARD on the client's node; its answer does, and there IPVS turns it back."""
+    journey = tell(load("lab-ipvs-syn"))
+    mine = [hop for hop in journey.hops if hop.node == "node-a"]
+    request = [hop.hook for hop in mine if hop.kind in ("hook", "IPVS") and hop.direction == "request"]
+    assert request == ["PREROUTING", "INPUT", "INPUT", "OUTPUT", "POSTROUTING"]
+    (choice,) = [hop.ipvs for hop in mine if hop.ipvs is not None]
+    assert len(choice.candidates) == 3
+    assert choice.connection is not None
+    (back,) = [hop for hop in mine if hop.kind == "reverse NAT"]
+    assert (back.hook, back.after.src) == ("FORWARD", "10.96.0.42:80")
+    assert journey.complete
+    assert not journey.disagreements
