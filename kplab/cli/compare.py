@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from kplab.cli.output import check_output, put
 from kplab.cli.report import ExitCode, report
 from kplab.cli.trace import read_spec
 from kplab.errors import ExpressionError, KplabError, UsageError
-from kplab.model.expression import parse_expression
 from kplab.model.journey import Journey
-from kplab.model.packet import SendSpec
+from kplab.model.packet import ClientSpec, SendSpec
 from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
 from kplab.modes.registry import known_modes
 from kplab.session.base import LabPlan, Session
@@ -28,8 +26,9 @@ from kplab.trace.compare_text import comparison_lines
 from kplab.trace.journey import tell
 from kplab.trace.recording import Backend
 
-ENDPOINTS = 6
-"""Of each Service, in a cluster that is made up for its size."""
+ENDPOINTS = 1
+"""Of each Service, in a cluster that is made up for its size: on the client's own node, so that no draw decides how far
+the packet goes, and only the number of Services differs."""
 USUAL_SIZES = (10, 100, 1000)
 
 
@@ -96,14 +95,18 @@ def compare(options: CompareOptions) -> ExitCode:
             left_out.append(found)
         else:
             columns.append(found)
-    sizes = tuple(_sizes(options, [(each.mode, each.backend) for each in columns]))
+    sizes: list[Point] = []
+    for services, found in _sizes(options, [(each.mode, each.backend) for each in columns]):
+        if isinstance(found, LeftOut):
+            left_out.append(LeftOut(f"{found.name} with {services} Services", found.reason))
+        else:
+            sizes.append(Point(services=services, column=found))
     comparison = Comparison(
         packet=options.what,
         sender=options.sender,
-        kernel=platform.release(),
         columns=tuple(columns),
         left_out=tuple(left_out),
-        sizes=sizes,
+        sizes=tuple(sizes),
     )
     put(options.output, _written(options.form, comparison))
     return ExitCode.OK if columns else ExitCode.FAILED
@@ -147,6 +150,8 @@ def _column(plan: LabPlan, spec: SendSpec, options: CompareOptions) -> Column | 
         journey = tell(recording)
         time, why = _timed(session, journey, options)
         return column(recording, journey, time, why)
+    except KplabError as error:
+        return LeftOut(name, str(error))
     finally:
         session.close()
 
@@ -171,18 +176,16 @@ def _timed(session: Session, journey: Journey, options: CompareOptions) -> tuple
     return time, "" if time else f"in {told['missed']} of {options.rounds} rounds no first packet came into a pod"
 
 
-def _sizes(options: CompareOptions, modes: list[tuple[str, str]]) -> Iterator[Point]:
-    """Yield the cost of the first packet to the last Service of ever larger clusters."""
+def _sizes(options: CompareOptions, modes: list[tuple[str, str]]) -> Iterator[tuple[int, Column | LeftOut]]:
+    """Yield what a connection to the last Service costs in ever larger clusters."""
     for services in options.sizes:
         address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
-        spec = parse_expression(f'IP(dst="{address}")/TCP(dport=80, flags="S")')
+        spec = ClientSpec(client="curl", target=f"http://{address}")
         manifest = large_manifest(services, ENDPOINTS)
         for mode, backend in modes:
             plan = LabPlan(manifest=manifest, mode=mode, backend="legacy" if backend == "legacy" else "nft")
             _say(f"{services} Services")
-            found = _column(plan, spec, options)
-            if isinstance(found, Column):
-                yield Point(services=services, column=found)
+            yield services, _column(plan, spec, options)
 
 
 def _say(text: str) -> None:

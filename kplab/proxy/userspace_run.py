@@ -6,6 +6,7 @@ Stop this process, and no Service works any more: in this mode alone, kube-proxy
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 
 from kplab.errors import KplabError, LabError, ManifestError
@@ -31,6 +32,9 @@ def run_userspace(options: Options, tools: Tools, stop_fd: int) -> int:
     Raises:
         ManifestError: the manifest cannot be used.
     """
+    # A socket for each service port, and two for each connection: the old kube-proxy raised its limit, too.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return asyncio.run(_Userspace(options, tools).run(stop_fd))
 
 

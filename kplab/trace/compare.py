@@ -43,7 +43,13 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """Times of different sandboxes are never to be compared: a guest's clock is another."""
     packets: int
     hops: int
+    kernel: str
+    first_rules: int
+    """Rules tried by the connection's first packet, on all nodes that it crossed."""
+    first_lookups: int
+    """Maps and sets that it, or the socket call before it, was looked up in."""
     rules_tried: int
+    """By all packets; the lists of nat are for first packets only."""
     lookups: int
     translations: tuple[str, ...]
     """Who rewrote which address, of requests first, then of replies; each once."""
@@ -82,7 +88,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     packet: str
     sender: str
-    kernel: str
     columns: tuple[Column, ...]
     left_out: tuple[LeftOut, ...] = ()
     sizes: tuple[Point, ...] = ()
@@ -107,6 +112,9 @@ def column(recording: Recording, journey: Journey, time: Timing | None, not_time
         sandbox=facts.sandbox,
         packets=journey.packets,
         hops=len(hops),
+        kernel=facts.kernel,
+        first_rules=sum(rules_tried(hop) for hop in hops if hop.packet == 1),
+        first_lookups=sum(hop.lookup is not None for hop in hops if hop.packet == 1),
         rules_tried=sum(rules_tried(hop) for hop in hops),
         lookups=sum(hop.lookup is not None for hop in hops),
         translations=_translations(hops),

@@ -12,7 +12,7 @@ from html import escape
 
 from kplab.trace.compare import Comparison, Point, clock_of
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 420, 300, 60, 50, 50
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 320, 40, 150, 50, 50
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 
 Value = Callable[[Point], float | None]
@@ -23,22 +23,18 @@ def comparison_svg(comparison: Comparison) -> str:
     points = comparison.sizes
     names = list(dict.fromkeys(point.column.name for point in points))
     colours = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(names)}
-    panels = [_panel("rules tried", points, lambda point: float(point.column.rules_tried), colours)]
+    panels = [_panel("rules tried by the first packet", points, lambda point: float(point.column.first_rules), colours)]
     for sandbox in dict.fromkeys(clock_of(point.column.sandbox) for point in points):
         mine = [point for point in points if clock_of(point.column.sandbox) == sandbox]
         panels.append(_panel(f"first packet, median microseconds ({sandbox})", mine, _median, colours))
     width = WIDTH * len(panels)
     body = "".join(f'<g transform="translate({n * WIDTH} 0)">{panel}</g>' for n, panel in enumerate(panels))
-    legend = "".join(
-        f'<text x="{LEFT + n * 120}" y="{HEIGHT + 24}" fill="{colours[name]}">{escape(name)}</text>'
-        for n, name in enumerate(names)
-    )
     title = "Cost of a connection's first packet to the last Service, by the number of Services"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT + 40}" width="{width}" '
-        f'height="{HEIGHT + 40}" font-family="sans-serif" font-size="12" role="img"><title>{escape(title)}</title>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" '
+        f'height="{HEIGHT}" font-family="sans-serif" font-size="12" role="img"><title>{escape(title)}</title>'
         f'<rect width="100%" height="100%" fill="white"/><text x="{LEFT}" y="20" font-size="14">{escape(title)}</text>'
-        f"{body}{legend}</svg>\n"
+        f"{body}</svg>\n"
     )
 
 
@@ -51,23 +47,39 @@ def _panel(title: str, points: Sequence[Point], value: Value, colours: dict[str,
     parts = [f'<text x="{LEFT}" y="{TOP - 10}">{escape(title)}</text>']
     if not drawn:
         return "".join([*parts, f'<text x="{LEFT}" y="{TOP + 40}">not measured</text>'])
-    x = _scale([float(point.services) for point, _ in drawn], LEFT + 10, WIDTH - 30)
+    x = _scale([float(point.services) for point, _ in drawn], LEFT + 10, WIDTH - RIGHT)
     y = _scale([max(found, 1.0) for _, found in drawn], HEIGHT - BOTTOM, TOP + 10)
     for services in sorted({point.services for point, _ in drawn}):
         parts.append(f'<text x="{x(services):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{services:,}</text>')
+    ends = []
     for name, colour in colours.items():
         line = [(x(point.services), y(max(found, 1.0)), found) for point, found in drawn if point.column.name == name]
+        if not line:
+            continue
         way = " ".join(f"{across:.1f},{down:.1f}" for across, down, _ in line)
         parts.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [
-            f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3" fill="{colour}"/>'
-            f'<text x="{across + 5:.1f}" y="{down - 5:.1f}" fill="{colour}">{found:g}</text>'
-            for across, down, found in line
-        ]
-    frame = f"M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - 20}"
+        parts += [_point(*each, name, colour) for each in line]
+        ends.append((line[-1][1], f"{name} {line[-1][2]:g}", colour))
+    parts += _labels(ends)
+    frame = f"M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"
     parts.append(f'<path d="{frame}" fill="none" stroke="black"/>')
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">Services</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">Services</text>')
     return "".join(parts)
+
+
+def _point(across: float, down: float, found: float, name: str, colour: str) -> str:
+    told = f"<title>{escape(name)}: {found:g}</title>"
+    return f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3" fill="{colour}">{told}</circle>'
+
+
+def _labels(ends: list[tuple[float, str, str]]) -> list[str]:
+    """Write each line's name and last value at its end, none over another."""
+    parts = []
+    lowest = 0.0
+    for down, text, colour in sorted(ends):
+        lowest = max(down + 4, lowest + 14)
+        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{lowest:.1f}" fill="{colour}">{escape(text)}</text>')
+    return parts
 
 
 def _scale(values: Sequence[float], start: float, end: float) -> Callable[[float], float]:

@@ -11,7 +11,7 @@ BAR = 40
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison line by line."""
-    yield f"{comparison.packet}   from {comparison.sender}, kernel {comparison.kernel}"
+    yield f"{comparison.packet}   from {comparison.sender}"
     yield ""
     yield from _table(comparison.columns)
     if len({clock_of(column.sandbox) for column in comparison.columns}) > 1:
@@ -45,15 +45,18 @@ def _table(columns: tuple[Column, ...]) -> Iterator[str]:
     rows = [
         ("", [column.name for column in columns]),
         ("sandbox", [column.sandbox for column in columns]),
-        ("rules tried", [str(column.rules_tried) for column in columns]),
-        ("lookups", [str(column.lookups) for column in columns]),
+        ("kernel", [column.kernel for column in columns]),
+        ("first packet: rules tried", [str(column.first_rules) for column in columns]),
+        ("first packet: lookups", [str(column.first_lookups) for column in columns]),
+        ("all packets: rules tried", [str(column.rules_tried) for column in columns]),
+        ("all packets: lookups", [str(column.lookups) for column in columns]),
         ("packets", [str(column.packets) for column in columns]),
         ("hops", [str(column.hops) for column in columns]),
         ("conntrack entries made", [str(column.conntrack_entries) for column in columns]),
         ("IPVS entries made", [str(column.ipvs_entries) for column in columns]),
         ("left the kernel", [f"{column.left_kernel}x" for column in columns]),
         ("delivered to", [column.delivered_to or "nobody" for column in columns]),
-        ("first packet, median", [_time(column.first_packet) for column in columns]),
+        ("first packet: time, median", [_time(column.first_packet) for column in columns]),
         ("  half of them between", [_spread(column.first_packet) for column in columns]),
         ("  rounds", [str(column.first_packet.rounds) if column.first_packet else "-" for column in columns]),
     ]
@@ -73,8 +76,8 @@ def _spread(time: Timing | None) -> str:
 
 
 def _sizes(points: tuple[Point, ...]) -> Iterator[str]:
-    yield "the last Service of the list, by the number of Services"
-    most = max(point.column.rules_tried for point in points)
+    yield "a connection's first packet to the last Service of the list, by the number of Services"
+    most = max(point.column.first_rules for point in points)
     slowest = max((point.column.first_packet.median_us for point in points if point.column.first_packet), default=0.0)
     for name in dict.fromkeys(point.column.name for point in points):
         yield f"  {name}"
@@ -83,8 +86,8 @@ def _sizes(points: tuple[Point, ...]) -> Iterator[str]:
             if column.name != name:
                 continue
             time = column.first_packet
-            yield f"    {point.services:>5}  rules tried {column.rules_tried:>6}  {_bar(column.rules_tried, most)}"
-            yield f"           lookups     {column.lookups:>6}"
+            yield f"    {point.services:>5}  rules tried {column.first_rules:>6}  {_bar(column.first_rules, most)}"
+            yield f"           lookups     {column.first_lookups:>6}"
             yield f"           {_time(time):>18}  {_bar(time.median_us, slowest) if time else column.not_timed}"
 
 
