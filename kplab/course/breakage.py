@@ -1,7 +1,8 @@
 """Breaks a node for a repair step, and puts it back as it was.
 
-What is put back is the kernel's own: each node's iptables-save text from before the first breakage, loaded
-again whole. So a student's own rules go too, and kube-proxy's canary chains stay.
+What is put back is the kernel's own: the node's iptables-save text, or in nftables mode its listing of kube-proxy's
+tables, from before the first breakage, loaded again whole. So a student's own rules go too, and kube-proxy's canary
+chains stay.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ class Breakage:
         """The step whose start script has run to its end."""
         self._node = ""
         self._saves: tuple[Save, ...] = ()
-        """What is to be put back; empty when nothing is broken."""
+        self._tables = ""
+        """What is to be put back; both are empty when nothing is broken."""
 
     def make(self, session: Session, step_id: str, repair: Repair) -> None:
         """Run the step's start script once; what another step broke, or half a start script, is put back first."""
         if self._session is not session:
-            self._session, self._step, self._saves = session, None, ()
+            self._session, self._step, self._saves, self._tables = session, None, (), ""
         if self._step == step_id:
             return
         self.undo(session)
         self._node, self._saves = repair.node, session.read_node(repair.node).saves
+        if session.facts.mode == "nftables":
+            self._tables = _listed_tables(session, repair.node)
         run_script(session, repair.node, repair.start)
         self._step = step_id
 
@@ -41,20 +45,35 @@ class Breakage:
         if self._session is not session:
             return
         for save in self._saves:
-            argv = (f"{_RESTORE[save.family]}-{save.backend}-restore",)
-            done = session.execute(self._node, argv, stdin=save.text)
-            if done.status != 0:
-                raise ProgramError(
-                    f"the rules of {self._node} could not be put back ({argv[0]})",
-                    done.stderr.strip(),
-                    "Leave the lesson and start it again: that makes a new lab, and your progress is kept.",
-                    status=done.status,
-                )
+            self._load(session, f"{_RESTORE[save.family]}-{save.backend}-restore", text=save.text)
+        if self._tables:
+            self._load(session, "nft", "-f", "-", text=self._tables)
         self.mended()
+
+    def _load(self, session: Session, *argv: str, text: str) -> None:
+        done = session.execute(self._node, argv, stdin=text)
+        if done.status != 0:
+            raise ProgramError(
+                f"the rules of {self._node} could not be put back ({argv[0]})",
+                done.stderr.strip(),
+                "Leave the lesson and start it again: that makes a new lab, and your progress is kept.",
+                status=done.status,
+            )
 
     def mended(self) -> None:
         """The student has mended it: from now on nothing is broken, and nothing is put back."""
-        self._step, self._saves = None, ()
+        self._step, self._saves, self._tables = None, (), ""
+
+
+def _listed_tables(session: Session, node: str) -> str:
+    """Return one transaction that makes kube-proxy's tables what they are now, whatever they are then."""
+    text = ""
+    for family in ("ip", "ip6"):
+        listed = session.execute(node, ("nft", "list", "table", family, "kube-proxy"))
+        if listed.status == 0:
+            name = f"{family} kube-proxy"
+            text += f"add table {name}\ndelete table {name}\n{listed.stdout}"
+    return text
 
 
 def run_script(session: Session, node: str, script: Script) -> str:

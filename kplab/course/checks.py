@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
-from kplab.course.lesson import Check, Connections, ServiceRules
+from kplab.course.check_findings import Findings
+from kplab.course.check_lookup import service_lookup
+from kplab.course.lesson import Check, Connections, ServiceLookup, ServiceRules
 from kplab.model.ruleset import AddressMatch, Chain, Rule, Ruleset, StatisticMatch
 from kplab.rules.iptables_save import parse_iptables_save
 from kplab.session.base import Session
@@ -18,19 +19,13 @@ _PROBABILITY_STEP = 2.0**-31
 """xt_statistic keeps a probability as a 31-bit fraction (net/netfilter/xt_statistic.c)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a check found, for the student, and what is still wrong; nothing missed means that it passed."""
-
-    lines: tuple[str, ...]
-    missed: tuple[str, ...] = ()
-
-
 def examine(check: Check, session: Session) -> Findings:
     """Carry out one check in the lab."""
     match check:
         case ServiceRules():
             return service_rules(check, ruleset_of(session.read_node(check.node), session.facts.backend))
+        case ServiceLookup():
+            return service_lookup(check, session)
         case Connections():
             return connections(check, session)
         case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kplab.model.journey import CtEntry, Flow, Hop
+from kplab.model.journey import CtEntry, Flow, Hop, IpvsChoice, Lookup
 
 FieldValue = str | int
 Reader = Callable[[Hop], FieldValue | None]
@@ -49,6 +49,14 @@ def _entry_field(part: Callable[[CtEntry], FieldValue | None]) -> Reader:
     return reader
 
 
+def _lookup_field(part: Callable[[Lookup], FieldValue | None]) -> Reader:
+    return lambda hop: None if hop.lookup is None else part(hop.lookup)
+
+
+def _ipvs_field(part: Callable[[IpvsChoice], FieldValue | None]) -> Reader:
+    return lambda hop: None if hop.ipvs is None else part(hop.ipvs)
+
+
 def _draws(hop: Hop) -> int:
     """Count the rules with `-m statistic --mode random` that were tried up to and with this hop's rule."""
     texts = [hop.rule or "", *(skip.rule for skip in hop.skipped)]
@@ -77,6 +85,13 @@ _READERS: dict[str, Reader] = {
     "conntrack.change": _entry_field(lambda entry: entry.change),
     "conntrack.state": _entry_field(lambda entry: entry.state),
     "conntrack.id": _entry_field(lambda entry: entry.id),
+    "lookup.map": _lookup_field(lambda lookup: lookup.map),
+    "lookup.key": _lookup_field(lambda lookup: lookup.key),
+    "lookup.element": _lookup_field(lambda lookup: lookup.element),
+    "lookup.elements": _lookup_field(lambda lookup: lookup.elements),
+    "ipvs.virtual_server": _ipvs_field(lambda choice: choice.virtual_server),
+    "ipvs.scheduler": _ipvs_field(lambda choice: choice.scheduler),
+    "ipvs.chosen": _ipvs_field(lambda choice: choice.chosen),
     **_flow_fields("before", lambda hop: hop.before),
     **_flow_fields("after", lambda hop: hop.after),
     **_flow_fields("conntrack.original", lambda hop: hop.conntrack.original if hop.conntrack else None),

@@ -96,6 +96,17 @@ class ServiceRules:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceLookup:
+    """In nftables mode: the map service-ips must lead a key to a chain that draws among all endpoints."""
+
+    node: str
+    key: str
+    """As nft writes it: "10.96.0.42 . tcp . 80"."""
+    endpoints: tuple[str, ...]
+    """ "10.244.1.10:8080", all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connections:
     """Real connections must all be answered, and every one of `answers` must be met."""
 
@@ -108,7 +119,7 @@ class Connections:
     """How long one connection may take."""
 
 
-Check = ServiceRules | Connections
+Check = ServiceRules | ServiceLookup | Connections
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,12 @@ class GatherFile(_Table, frozen=True, kw_only=True):
 
 
 class CheckFile(_Table, frozen=True, kw_only=True):
-    """`[[step.repair.check]]`: the fields of the two kinds together; `step_parts` tells which belong to which."""
+    """`[[step.repair.check]]`: the fields of all kinds together; `step_parts` tells which belong to which."""
 
-    kind: Literal["service-rules", "connections"]
+    kind: Literal["service-rules", "service-lookup", "connections"]
     node: str = ""
     service: str = ""
+    key: str = ""
     endpoints: list[str] = []
     sender: str = ""
     url: str = ""

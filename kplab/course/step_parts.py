@@ -17,6 +17,7 @@ from kplab.course.lesson import (
     Question,
     Repair,
     Script,
+    ServiceLookup,
     ServiceRules,
 )
 from kplab.course.lesson_file import CheckFile, HopTable, PresetFile, StepFile
@@ -103,6 +104,9 @@ def _check(check: CheckFile) -> Check:
     if check.kind == "service-rules":
         _need(check.kind, node=check.node, service=check.service, endpoints=check.endpoints)
         return ServiceRules(check.node, check.service, tuple(check.endpoints))
+    if check.kind == "service-lookup":
+        _need(check.kind, node=check.node, key=check.key, endpoints=check.endpoints)
+        return ServiceLookup(check.node, check.key, tuple(check.endpoints))
     _need(check.kind, sender=check.sender, url=check.url, times=check.times, answers=check.answers)
     return Connections(check.sender, check.url, check.times, tuple(check.answers), check.seconds)
 

@@ -1,0 +1,1 @@
+nft flush chain ip kube-proxy cluster-ips-check
