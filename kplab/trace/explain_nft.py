@@ -143,6 +143,8 @@ def _nat(tried: NftTried, nat: Nat) -> str:
     to = tried.chosen or "another address"
     if tried.choice is None:
         return f"the destination becomes {to}, and {done}"
+    if tried.choice.mod == 1:
+        return f"the destination becomes {to}, the only endpoint, so the draw of one number decides nothing; {done}"
     number = tried.choice.number_of(to)
     drawn = f" must have been {number}" if number is not None else " is not known"
     return (

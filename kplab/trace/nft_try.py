@@ -33,7 +33,7 @@ from kplab.model.nft import (
     Verdict,
     VerdictMap,
 )
-from kplab.trace.match_outcome import MET, Met, Outcome, Unknowable, Unmet
+from kplab.trace.match_outcome import MET, Outcome, Unknowable, Unmet
 from kplab.trace.matching import Probe
 from kplab.trace.nft_compare import compare
 from kplab.trace.nft_lookup import ask
@@ -52,13 +52,11 @@ class _Attempt:
     choice: Choice | None = None
     unknowable: Unknowable | None = None
 
-    def open(self, reason: str) -> None:
-        """Note that the outcome cannot be known, unless something else in the rule does not hold."""
-        self.unknowable = self.unknowable or Unknowable(reason)
-
     def done(self, outcome: Outcome) -> Tried:
         """Return what came of it."""
-        verdict = self.verdict if isinstance(outcome, Met) or self.choice is not None else None
+        # What we have no model of may hold a verdict, but none that a later statement of the same rule overrules.
+        open_end = isinstance(outcome, Unmet) or (isinstance(outcome, Unknowable) and self.verdict == "continue")
+        verdict = None if open_end else self.verdict
         return Tried(outcome, self.probe, verdict, tuple(self.lookups), self.choice)
 
 
