@@ -85,7 +85,8 @@ def open_pinned(path: Path) -> int:
     name = ctypes.create_string_buffer(os.fsencode(path))
     fd, number = _bpf(_OBJ_GET, struct.pack("=QII", ctypes.addressof(name), 0, 0))
     if fd < 0:
-        raise LabError(f"open {path}", f"bpf(2), BPF_OBJ_GET: {os.strerror(number)}")
+        hint = "programs and maps are there in a lab in ebpf mode only: kplab lab up --mode ebpf"
+        raise LabError(f"open {path}", f"bpf(2), BPF_OBJ_GET: {os.strerror(number)}", hint)
     return fd
 
 

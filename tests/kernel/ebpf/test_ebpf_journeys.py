@@ -10,8 +10,10 @@ import pytest
 
 from kplab.model.expression import parse_expression
 from kplab.model.journey import Hop, Journey
+from kplab.model.loader import parse_cluster
 from kplab.model.packet import ClientSpec
 from kplab.model.wire import read_headers
+from kplab.modes.ebpf import compile_ebpf
 from kplab.session.live import LiveSession
 from kplab.trace.events import CtChange, FrameSeen, Served, SocketCall
 from kplab.trace.journey import tell
@@ -88,6 +90,18 @@ def test_lookups_hold_what_bpftool_reads_from_the_maps(lab: LiveSession) -> None
     assert lookups[0].key == f"address {VIP}, dport 80, backend_slot 0, proto TCP"
     assert lookups[0].element is not None
     assert lookups[0].element.startswith("count 3, rev_nat_index ")
+
+
+@pytest.mark.parametrize("node", ["node-a", "node-b"])
+def test_the_kernel_holds_line_for_line_what_is_compiled(lab: LiveSession, node: str) -> None:
+    """`kplab rules --mode ebpf` prints, but for the words behind #, what bpftool prints of the node's own maps."""
+    program = compile_ebpf(parse_cluster(lab.status().manifest, "manifest"), node)
+    compiled = sorted(line.partition("  #")[0] for line in program.text().splitlines() if line.startswith("key: "))
+    held = []
+    for each in program.maps:
+        done = lab.execute(node, ("bpftool", "map", "dump", "pinned", f"/run/kplab/bpf/{node}/{each.name}"))
+        held += [line.rstrip() for line in done.stdout.splitlines() if line.startswith("key: ")]
+    assert sorted(held) == compiled
 
 
 def test_a_nodeport_is_found_under_the_wildcard(lab: LiveSession) -> None:
