@@ -27,8 +27,17 @@ from kplab.proxy.watch import ManifestWatch, manifest_parser
 _ALL: dict[Family, tuple[str, ...]] = {4: ("0.0.0.0",), 6: ("::",)}  # noqa: S104 our namespace's
 
 
-def assemble_nft(options: Options, runner: Runner, clock: Clock, observers: Sequence[Observer] = ()) -> Parts:
+def assemble_nft(
+    options: Options,
+    runner: Runner,
+    clock: Clock,
+    observers: Sequence[Observer] = (),
+    *,
+    capacity: Callable[[], int | None] = send_capacity,
+) -> Parts:
     """Remove what other modes left, set sysctls, and return the parts of a loop.
+
+    `capacity` tells how many bytes a netlink message may have here; None: any number.
 
     Raises:
         ManifestError: no manifest was named.
@@ -43,11 +52,11 @@ def assemble_nft(options: Options, runner: Runner, clock: Clock, observers: Sequ
     problems = leave_iptables_and_ipvs(runner, options.backend)
     for problem in (*problems, *set_sysctls(wanted_sysctls(options.config, addresses))):
         reporter.problem(problem)
-    capacity = send_capacity()
+    most = capacity()
     return Parts(
         watch=ManifestWatch(options.manifest),
         parse=manifest_parser(str(options.manifest)),
-        proxiers=[_proxier(options, NftTools(runner, family), capacity) for family in FAMILIES],
+        proxiers=[_proxier(options, NftTools(runner, family), most) for family in FAMILIES],
         canaries=(),
         reporter=reporter,
         forget_flows=flow_forgetter(runner, options.node),

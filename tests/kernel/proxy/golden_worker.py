@@ -2,7 +2,8 @@
 
 Run by the tests as `unshare -nm python golden_worker.py MODE WAY SCENARIO…`, so that one process does many scenarios:
 it leaves each one's namespace for a new one. MODE is "nft" or "legacy" (iptables mode with that back-end), or
-"nftables". Prints one line of JSON for each step of each.
+"nftables". WAY is "direct", "upstream" (`--like-upstream`), or "pieces": nftables mode as if the kernel took
+messages of SMALL bytes. Prints one line of JSON for each step of each.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from kplab.proxy.guard import refuse_host_namespace
 from kplab.proxy.loop import Loop, Parts
 from kplab.proxy.nft_assemble import assemble_nft
 from kplab.proxy.options import Options, parse_options
+from kplab.proxy.pieces import send_capacity
 from kplab.proxy.tools import Tools
 
 CLONE_NEWNET = 0x40000000
+SMALL = 4000
 
 BASE: dict[str, Any] = {
     "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -131,10 +134,10 @@ def held(mode: str) -> dict[str, str]:
     return {family: save(f"{family}-{mode}") for family in ("iptables", "ip6tables")}
 
 
-def assembled(options: Options, runner: Recorder, clock: Clock) -> Parts:
+def assembled(options: Options, way: str, runner: Recorder, clock: Clock) -> Parts:
     """Put the mode's proxy together."""
     if options.config.mode == "nftables":
-        return assemble_nft(options, runner, clock)
+        return assemble_nft(options, runner, clock, capacity=(lambda: SMALL) if way == "pieces" else send_capacity)
     return assemble(options, [Tools(runner, options.backend or "nft", family) for family in (4, 6)], clock)
 
 
@@ -155,7 +158,7 @@ def run_scenario(folder: Path, mode: str, way: str, work: Path) -> list[dict[str
         manifest.write_text(source.read_text())
         runner.writes.clear()
         if loop is None:
-            parts = assembled(options, runner, clock)
+            parts = assembled(options, way, runner, clock)
             loop = Loop(parts)
             outcomes = loop.first()
         else:

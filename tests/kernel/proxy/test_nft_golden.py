@@ -29,11 +29,13 @@ SHARES = 2
 Result = dict[str, Any]
 
 
-def start_worker(scenarios: list[str], *, own_user: bool = os.geteuid() != 0) -> subprocess.Popen[str]:
+def start_worker(
+    scenarios: list[str], way: str = "direct", *, own_user: bool = os.geteuid() != 0
+) -> subprocess.Popen[str]:
     """Start a process that does many scenarios, each in a namespace of its own (`own_user`: and a user namespace)."""
     folders = [str(GOLDEN / name) for name in scenarios]
     private = ["unshare", "-Urnm" if own_user else "-nm"]
-    command = [*private, sys.executable, str(WORKER), "nftables", "direct", *folders]
+    command = [*private, sys.executable, str(WORKER), "nftables", way, *folders]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -162,4 +164,12 @@ def test_a_user_namespace_makes_no_difference() -> None:
     """Where nft may send small messages only, as in every lab, the kernel ends up holding the same."""
     for result in collect(start_worker(["fifty-services", "steps-service"], own_user=True)):
         assert result["errors"] == []
+        assert blocks_of(result["nft"]) == blocks_of(golden(result["scenario"], result["step"], "nft"))
+
+
+def test_pieces_make_no_difference() -> None:
+    """States that go in many small transactions end up the same, and every change after them too."""
+    for result in collect(start_worker(["fifty-services", "steps-service", "affinity-clientip", "lb"], "pieces")):
+        assert result["errors"] == []
+        assert result["step"] > 1 or len(own_transactions(result)) > 4
         assert blocks_of(result["nft"]) == blocks_of(golden(result["scenario"], result["step"], "nft"))

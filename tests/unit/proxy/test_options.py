@@ -70,3 +70,11 @@ def test_what_cannot_be_used_is_named(arguments: list[str], told: str) -> None:
     """The message names the flag, or the field that it stands for."""
     with pytest.raises(ConfigError, match=told):
         parse_options(arguments)
+
+
+def test_masquerading_all_is_every_modes_flag() -> None:
+    """--masquerade-all counts in nftables mode as well; periods are those of the mode's own section."""
+    options = parse_options(["--manifest", "m", "--proxy-mode", "nftables", "--masquerade-all"])
+
+    assert options.config.nftables.masquerade_all
+    assert options.sync_period == options.config.nftables.sync_period
