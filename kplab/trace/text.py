@@ -15,7 +15,8 @@ SHOWN_SKIPS = 3
 
 def journey_lines(journey: Journey, *, unfold: bool = False) -> Iterator[str]:
     """Yield the journey line by line; `unfold` shows every rule that was tried and passed over."""
-    yield f"{journey.packet}   from {journey.sender}, mode {journey.mode} (iptables-{journey.backend})"
+    tables = f" (iptables-{journey.backend})" if journey.mode in ("iptables", "ipvs", "userspace") else ""
+    yield f"{journey.packet}   from {journey.sender}, mode {journey.mode}{tables}"
     packet = 0
     direction = ""
     for hop in journey.hops:

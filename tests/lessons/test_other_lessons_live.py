@@ -15,7 +15,7 @@ ELSEWHERE = {"lesson-3"}
 
 @pytest.mark.parametrize("name", [info.id for info in list_lessons() if info.id not in ELSEWHERE])
 def test_the_authors_check_proves_the_lesson(name: str) -> None:
-    """Each question has one right answer, the author's; a repair's start fails, its solution passes, wrong ones fail."""
+    """Each question has one right answer; a repair's start fails, its solution passes, wrong answers fail."""
     report = check_lesson(name, live=True)
 
     assert report.passed, "\n".join(line for line in report.lines if not line.startswith("ok"))
