@@ -6,16 +6,22 @@ from kplab.modes.program import IptablesProgram
 from kplab.modes.userspace import JUMPS, redirecting
 from kplab.proxy.apply import restore_plainly
 from kplab.proxy.dump import Held, printed, quoted, read_dump
+from kplab.proxy.pieces import in_pieces, message_bytes, send_capacity
 from kplab.proxy.tools import Tools
 
 
 def write_rules(tools: Tools, program: IptablesProgram) -> None:
-    """Write the chains whole, and the jumps that are missing; one `iptables-restore`.
+    """Write the chains whole, and the jumps that are missing; one `iptables-restore`, in pieces where it must be.
 
     Raises:
         ApplyError: the kernel, or iptables, refused them. ProgramError: iptables is missing.
     """
-    restore_plainly(tools, writing(program, read_dump(tools.save())))
+    text = writing(program, read_dump(tools.save()))
+    capacity = send_capacity() if tools.backend == "nft" else None
+    if capacity is not None and message_bytes(text) > capacity:
+        # Half of it, for a rule may take more room than is counted on.
+        text = in_pieces(text, capacity // 2)
+    restore_plainly(tools, text)
 
 
 def clean_up_userspace(tools: Tools) -> None:
