@@ -24,8 +24,8 @@ PROBE = "-t 198.51.100.0:20000"
 MODULES = "ip_vs, its scheduler's (ip_vs_rr), nf_conntrack, dummy, ip_set, xt_set and xt_ipvs"
 _NO_DEVICE = "Unknown device type"
 _WAY_ON = (
-    f"IPVS mode needs a kernel with the modules {MODULES}; where this one has none, run the lab in a microvm, "
-    "or take another mode"
+    f"IPVS mode needs a kernel with the modules {MODULES}; where this one has none, run the lab in a microvm "
+    "(--sandbox microvm), or take another mode"
 )
 
 
