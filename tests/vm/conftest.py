@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kplab.errors import SandboxError
+from kplab.session.sandbox.guest_kernel import cache_folder
 from tests.vm.guest import Guest, boot, stop
+
+UNPACKED = cache_folder(os.environ)
+"""Where `scripts/setup dev` unpacks a kernel when the machine has none of its own."""
 
 
 @pytest.fixture(scope="session")
 def guest_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for guests, filled once; never the developer's own."""
-    return tmp_path_factory.mktemp("guest-cache")
+    """A cache for guests, filled once; of the developer's own only an unpacked kernel is used."""
+    cache = tmp_path_factory.mktemp("guest-cache")
+    (cache / "kplab/guest").mkdir(parents=True)
+    for part in ("boot", "lib"):
+        if (UNPACKED / part).exists():
+            (cache / "kplab/guest" / part).symlink_to(UNPACKED / part)
+    return cache
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def _kernels(place: Path) -> Iterator[GuestKernel]:
         for folder in ("lib/modules", "usr/lib/modules"):
             modules = place / folder / version
             if (modules / "modules.dep").exists() and os.access(image, os.R_OK):
-                yield GuestKernel(version, image, modules)
+                yield GuestKernel(version, image.resolve(), modules.resolve())
                 break
 
 
