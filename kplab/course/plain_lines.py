@@ -119,7 +119,8 @@ def _hop_lines(hop: Hop, everything: bool) -> Iterator[str]:
 def _is_quiet(hop: Hop) -> bool:
     """Whether the hop is a step through chains outside nat that left the packet as it was, and let it go on."""
     through = hop.kind in {"chain", "rule"} and hop.table != "nat" and hop.before == hop.after
-    return through and hop.disagreement is None and hop.verdict not in {"drop", "reject", "policy drop"}
+    found = hop.kind == "rule" and hop.lookup is not None
+    return through and not found and hop.disagreement is None and hop.verdict not in {"drop", "reject", "policy drop"}
 
 
 def _quiet_line(hops: list[Hop]) -> str:
@@ -133,7 +134,9 @@ def _packet_summary(hops: list[Hop]) -> str:
     first, last = hops[0], hops[-1]
     tables = dict.fromkeys(hop.table for hop in hops if hop.table)
     met = f"tables met: {', '.join(tables)}" if tables else "no rule of any table matched it"
-    nat = "" if "nat" in tables else "; it did not enter nat"
+    # nftables mode has one table, and in it chains named after their types.
+    entered = "nat" in tables or any((hop.chain or "").startswith("nat-") for hop in hops)
+    nat = "" if entered else "; it did not enter nat"
     return f"{first.direction}, {first.node} to {last.node}, {_count(len(hops), 'hop')}; {met}{nat}"
 
 
