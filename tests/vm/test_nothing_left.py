@@ -28,7 +28,13 @@ LAUNCHER = """
 import sys, time
 from kplab.session.sandbox.microvm import agent_program, find_machine, start_guest, wait_booted
 machine = find_machine()
-guest = start_guest(machine, agent_program(machine.accelerator))
+listener = None
+if sys.argv[1] == "kept":
+    import socket
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("")
+    listener.listen()
+guest = start_guest(machine, agent_program(machine.accelerator), listener)
 if sys.argv[1] == "booted":
     wait_booted(guest)
 print(guest.process.pid, flush=True)
@@ -73,10 +79,11 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("victim", "when"), [("launcher", "at once"), ("keeper", "at once"), ("qemu", "at once"), ("launcher", "booted")]
+    ("victim", "when"),
+    [("launcher", "at once"), ("keeper", "at once"), ("qemu", "at once"), ("launcher", "booted"), ("launcher", "kept")],
 )
 def test_any_of_its_processes_is_killed(shared_cache: Path, empty: Path, victim: str, when: str) -> None:
-    """SIGKILL to kplab, to the keeper or to QEMU, while the guest boots or later: the other two end as well."""
+    """SIGKILL to kplab, to the keeper or to QEMU, while the guest boots or later: the others end as well."""
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, when], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout is not None
     with launcher, launcher.stdout:

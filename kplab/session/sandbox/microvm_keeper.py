@@ -4,7 +4,8 @@
 
 `--port` is the host's end of the guest's serial port. With `--channel` the guest is ended as soon as that connection
 closes, for whatever reason; with `--listener` it lives on until it ends by itself, and serves whoever connects, if
-they are of the same user. When the keeper is killed, the kernel kills QEMU (PR_SET_PDEATHSIG); and when QEMU ends, the
+they are of the same user; should kplab go before it has connected, nobody wants the guest, and it is ended. When the
+keeper is killed, the kernel kills QEMU (PR_SET_PDEATHSIG); and when QEMU ends, the
 keeper ends.
 """
 
@@ -68,25 +69,34 @@ def _serve_one(port: socket.socket, channel: socket.socket, ended: int) -> None:
 def _serve_all(port: socket.socket, listener: socket.socket, ended: int) -> None:
     relay = Relay(port.fileno())
     over: list[bool] = []
-    others: list[tuple[int, Callable[[], None]]] = [
-        (ended, lambda: over.append(True)),
-        (listener.fileno(), lambda: _accept(listener, relay)),
-    ]
+    launcher = os.pidfd_open(os.getppid())
+    connected = False
+
+    def end() -> None:
+        over.append(True)
+
+    def accept() -> None:
+        nonlocal connected
+        connected = _accept(listener, relay) or connected
+
     while not (over or relay.ended):
-        relay.turn(others)
+        watched: list[tuple[int, Callable[[], None]]] = [(ended, end), (listener.fileno(), accept)]
+        relay.turn(watched if connected else [*watched, (launcher, end)])
 
 
-def _accept(listener: socket.socket, relay: Relay) -> None:
+def _accept(listener: socket.socket, relay: Relay) -> bool:
+    """Take a connection of the same user's; tell whether there was one."""
     try:
         channel, _ = listener.accept()
     except OSError:
-        return
+        return False
     credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
-    if uid == os.getuid():
-        relay.add(channel)
-    else:
+    if uid != os.getuid():
         channel.close()
+        return False
+    relay.add(channel)
+    return True
 
 
 if __name__ == "__main__":
