@@ -97,16 +97,22 @@ def paint_verdict(state: StepState, remark: Sequence[str], width: int) -> list[L
     if verdict is None:
         return rows or ([line(Span("✓ passed before", "match"))] if state.passed else [])
     rows.append(line(Span("✓ passed", "match") if verdict.passed else Span("✗ not yet", "wrong")))
-    rows += [line(Span(text, "notice")) for missed in verdict.missed for text in wrap(missed, width)]
-    rows += [line(Span(text)) for found in verdict.lines for text in wrap(found, width)]
+    rows += [line(Span(text, "notice")) for missed in verdict.missed for text in _indented(missed, width)]
+    rows += [line(Span(text)) for found in verdict.lines for text in _indented(found, width)]
     return rows
+
+
+def _indented(text: str, width: int) -> list[str]:
+    """Wrap a text whose indentation all of its rows keep."""
+    indent = " " * (len(text) - len(text.lstrip()))
+    return [indent + row for row in wrap(text.strip(), width - len(indent))]
 
 
 def cut_rows(rows: list[Line], limit: int) -> list[Line]:
     """Cut to `limit` rows; the last one says that the rest stands above."""
     if len(rows) <= limit:
         return rows
-    return [*rows[: limit - 1], line(Span("… all of it: ", "muted"), Span("PgDn", "key"))]
+    return [*rows[: limit - 1], line(Span("… in full above", "muted"))]
 
 
 def paint_edge(width: int, above: int, below: int) -> Line:

@@ -13,14 +13,21 @@ from kplab.tui.paint.lines import Line, Span, StyleName, clip_line, line
 def wire_rows(journey: Journey, recording: Recording | None) -> tuple[tuple[int, str], ...]:
     """Return (hop, text) for each crossing of a link, out of the bytes where those were kept."""
     frames = {e.n: e.what for e in recording.events if isinstance(e.what, FrameSeen)} if recording else {}
-    return tuple((i, _text(hop, frames)) for i, hop in enumerate(journey.hops) if hop.kind == "link")
+    links = [(i, hop) for i, hop in enumerate(journey.hops) if hop.kind == "link"]
+    ways = max((len(_way(hop)) for _, hop in links), default=0)
+    return tuple((i, f"{_way(hop):<{ways}}  {_said(hop, frames)}") for i, hop in links)
 
 
-def _text(hop: Hop, frames: dict[int, FrameSeen]) -> str:
-    way = f"{hop.node} {hop.interface or ''} → {hop.peer or '?'}"
+def _way(hop: Hop) -> str:
+    return f"{hop.node} → {hop.peer or '?'}"
+
+
+def _said(hop: Hop, frames: dict[int, FrameSeen]) -> str:
+    """Say what crossed; what tells packets apart stands first, where there is always room for it."""
     frame = next((frames[n] for n in hop.events if n in frames), None)
     said = _headers(frame.packet) if frame else None
-    return f"{way:<34} {said or f'{hop.before.proto} {hop.before.src} → {hop.before.dst}'}"
+    by = f"  by {hop.interface}" if hop.interface else ""
+    return f"{said or f'{hop.before.proto:<8} {hop.before.src} → {hop.before.dst}'}{by}"
 
 
 def _headers(packet: bytes) -> str | None:
@@ -28,7 +35,8 @@ def _headers(packet: bytes) -> str | None:
         found = read_headers(packet)
     except ValueError:
         return None
-    return f"{_ends(found)} {found.proto}{_detail(found)} ttl {found.ttl} length {found.length}"
+    kind = f"{found.proto} [{found.flags}]" if found.flags is not None else found.proto
+    return f"{kind:<8} {_ends(found)}  ttl {found.ttl} length {found.length}{_detail(found)}"
 
 
 def _ends(found: Headers) -> str:
@@ -41,7 +49,7 @@ def _ends(found: Headers) -> str:
 
 def _detail(found: Headers) -> str:
     if found.flags is not None:
-        return f" [{found.flags}] seq {found.seq} ack {found.ack}"
+        return f" seq {found.seq} ack {found.ack}"
     if found.icmp_type is not None:
         return f" type {found.icmp_type} code {found.icmp_code}"
     return ""
