@@ -59,6 +59,8 @@ def in_turn(pods: list[str]) -> bool:
 MODES = [
     pytest.param("iptables", "nft", uniform, id="iptables-nft"),
     pytest.param("iptables", "legacy", uniform, id="iptables-legacy"),
+    pytest.param("nftables", "nft", uniform, id="nftables"),
+    pytest.param("ebpf", "nft", uniform, id="ebpf"),
     pytest.param("userspace", "nft", in_turn, id="userspace"),
 ]
 """A mode, its back-end, and its promise."""

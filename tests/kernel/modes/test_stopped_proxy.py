@@ -45,6 +45,8 @@ print(json.dumps(told))
     ("mode", "expected"),
     [
         ("iptables", {"before": "one", "established": "two", "new": "three"}),
+        ("nftables", {"before": "one", "established": "two", "new": "three"}),
+        ("ebpf", {"before": "one", "established": "two", "new": "three"}),
         ("userspace", {"before": "one", "established": "closed", "new": "ConnectionRefusedError"}),
     ],
 )
