@@ -175,14 +175,13 @@ class _NftReader:
 
 
 def _may_follow(life: Life, what: NftTrace, hook: Hook, headers: Headers, *, ipvs: bool) -> bool:
-    if any((v.family, v.table, v.chain) == (what.family, what.table, what.chain) for v in life.visits):
-        return False
     last = life.visits[-1]
-    if ipvs and (last.hook, hook) == ("INPUT", "OUTPUT"):
-        return (headers.src, headers.sport) == (
-            last.headers.src,
-            last.headers.sport,
-        ) and headers.dst != last.headers.dst
+    if ipvs and hook == "OUTPUT" and last.hook in ("INPUT", "OUTPUT") and headers.dst != last.headers.dst:
+        # IPVS sends the skb through OUTPUT; a packet of the node's own passes OUTPUT a second time (ip_vs_nat_xmit).
+        return (headers.src, headers.sport) == (last.headers.src, last.headers.sport)
+    since = [v for v in life.visits if not ipvs or v.headers.dst == headers.dst]
+    if any((v.family, v.table, v.chain) == (what.family, what.table, what.chain) for v in since):
+        return False
     return hook in _NEXT[last.hook]
 
 

@@ -211,7 +211,7 @@ class LifeTeller:
             disagreement = f"{self.life.node}: its routes lead out of {route.device}; the kernel chose {oif}."
         flow = flow_of(headers, self.mark)
         text = explain.routed(headers.dst, route, oif, local=local, again=again)
-        if local and answers_at(state, headers.dst):
+        if local and seen.hook != "OUTPUT" and answers_at(state, headers.dst):
             text += BOUND
         device = route.device if route else oif
         self.hops.append(self._make("route", flow, flow, "rebuilt", text, interface=device, disagreement=disagreement))

@@ -97,3 +97,14 @@ def test_a_real_packet_passes_input_ipvs_and_output(load: Callable[[str], Record
     assert (back.hook, back.after.src) == ("FORWARD", "10.96.0.42:80")
     assert journey.complete
     assert not journey.disagreements
+
+
+def test_a_process_of_the_node_passes_output_twice(load: Callable[[str], Recording]) -> None:
+    """IPVS takes its packet at OUTPUT, and sends the same one through OUTPUT again: one packet, not two."""
+    journey = tell(load("lab-ipvs-host-curl"))
+    first = [hop for hop in journey.hops if hop.packet == 1 and hop.node == "node-a"]
+    (taken,) = [hop for hop in first if hop.kind == "IPVS"]
+    assert (taken.hook, taken.before.dst) == ("OUTPUT", "10.96.0.42:80")
+    assert [hop.hook for hop in first if hop.kind == "hook"] == ["OUTPUT", "POSTROUTING"]
+    assert journey.complete
+    assert not journey.disagreements
