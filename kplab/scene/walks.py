@@ -133,7 +133,10 @@ def _own_line(hop: Hop) -> WalkLine:
             disagreement=hop.disagreement,
         )  # fmt: skip
     short = shorten(hop.rule)
-    action = f"{answer_of(hop.lookup)} ({counted(hop.lookup)})" if hop.lookup is not None else short.action
+    action = short.action
+    if hop.lookup is not None:
+        led = answer_of(hop.lookup) if " : " in (hop.lookup.element or "") else action
+        action = f"{led} ({counted(hop.lookup)})"
     number = hop.rule_number if hop.rule_number is not None else hop.tried or None
     return WalkLine(
         "match", chain, hop.depth, number, short.condition or ANY, action, hop.tried,

@@ -95,6 +95,21 @@ def test_a_lookup_is_a_line_of_the_walk_and_no_tried_rule(journey: Journey, topo
     assert told.lines[-1].note == line.note
 
 
+def test_a_rule_that_asks_a_set_keeps_its_verdict(journey: Journey, topology: Topology) -> None:
+    """A set only says yes; where the packet goes is the rule's own word."""
+    yes = Lookup("clients", "ip saddr = 10.244.1.5", "10.244.0.0/16", 2)
+    hop = msgspec.structs.replace(
+        made(journey, "rule", lookup=yes), rule="ip saddr @clients jump checks", rule_number=1, tried=1
+    )
+    timeline = Timeline(with_hops(journey, hop), topology)
+    walk = timeline.at(timeline.rest_of(4)).walk
+
+    assert walk is not None
+    assert (walk.lines[-1].rule, walk.lines[-1].note) == (
+        "ip saddr @clients", "→ checks (1 lookup among 2 elements)"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("kind", "label", "row"),
     [("IPVS", "IPVS's choice", "IPVS"), ("proxy", "kube-proxy", "kube-proxy"), ("socket", "socket call", "PREROUTING")],
