@@ -7,7 +7,7 @@ import pytest
 from kplab.course.author import check_lesson
 from kplab.course.load import list_lessons
 
-pytestmark = pytest.mark.lessons
+pytestmark = [pytest.mark.lessons, pytest.mark.timeout(400)]
 
 ELSEWHERE = {"lesson-3"}
 """Proved in a file of its own, with a student who finishes it."""
