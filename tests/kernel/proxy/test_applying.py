@@ -143,7 +143,6 @@ def test_the_back_end_is_chosen_by_kubelets_hint(node: Node, write_manifest: Wri
     [
         (["--manifest", "/nonexistent"], 2, "/nonexistent"),
         ([], 2, "no --manifest"),
-        (["--manifest", "x", "--proxy-mode", "ipvs"], 2, "mode ipvs"),
         (["--manifest", "x", "--proxy-mode", "turbo"], 2, "turbo"),
         (["--manifest", "x", "--config", "/nonexistent"], 2, "/nonexistent"),
         (["--manifest", "x", "--iptables-masquerade-bit", "99"], 2, "masqueradeBit"),
