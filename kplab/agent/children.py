@@ -90,8 +90,9 @@ class RunningProgram:
     def kill(self) -> None:
         """End it and all of its process group."""
         self.overdue = self.remaining <= 0
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        for end in (os.killpg, os.kill):  # one that was only just started leads no group yet
+            with contextlib.suppress(ProcessLookupError):
+                end(self.pid, signal.SIGKILL)
 
     def result(self) -> ExecDone | None:
         """Return the answer once it has ended."""
@@ -166,6 +167,9 @@ class RunningShell:
         for number in (signal.SIGHUP, signal.SIGCONT, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            # A child that was only just started leads no group yet.
+            os.kill(self.pid, signal.SIGKILL)
 
     def ended(self, status: int) -> ShellEnded:
         """Close the terminal; return the message that says so."""

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from kplab.errors import ProtocolError, SandboxError
 from kplab.session.base import Report, Step
 from kplab.session.channel import Channel
-from kplab.session.sandbox.microvm import agent_program, console, find_machine, start_guest, wait_booted
+from kplab.session.sandbox.microvm import (
+    agent_program,
+    console,
+    find_machine,
+    lives_in_tmp,
+    start_guest,
+    wait_booted,
+)
 from kplab.session.sandbox.namespaces import StartedAgent
 
 GREETING_LIMIT = 120.0
@@ -57,7 +64,7 @@ def greeted_guest(
     stages(name, False)
     machine = find_machine()
     stages(name, True)
-    agent = start_guest(machine, agent_program(machine.accelerator), listener)
+    agent = start_guest(machine, agent_program(machine.accelerator), listener, host_tmp=lives_in_tmp())
     with contextlib.ExitStack() as undo:
         undo.callback(agent.wait, END_LIMIT)
         undo.callback(_hang_up, agent)

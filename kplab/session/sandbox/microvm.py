@@ -81,6 +81,12 @@ def find_machine() -> Machine:
     return Machine(qemu, accelerator(qemu, kernel, initramfs(kernel, cache, search_path()), cache), kernel)
 
 
+def lives_in_tmp() -> bool:
+    """Whether Python or kplab is under /tmp: a guest, which has a /tmp of its own otherwise, then needs the host's."""
+    places = (sys.prefix, sys.base_prefix, sys.executable, __file__)
+    return any(os.path.realpath(place).startswith("/tmp/") for place in places)  # noqa: S108
+
+
 def agent_program(accelerator: str) -> tuple[str, ...]:
     """Return the command that runs the agent in the guest: process 1 of namespaces of its own, as on the host."""
     unshare = ("/run/guest/busybox", "unshare", "-m", "-n", "-p", "-f", "--mount-proc=/proc")
