@@ -159,6 +159,10 @@ def _wait_servers(names: set[str], helpers: Helpers, hangup: int) -> list[Server
     return sorted(servers, key=lambda server: server.name)
 
 
+_RULES_OF = {"ebpf": "kplab, laid out as Cilium's", "userspace": "kube-proxy before 1.26, from memory"}
+"""Whose rules or maps these are, where they are not those of kube-proxy v1.36."""
+
+
 def _facts(request: Up, sandbox: str, runner: Runner) -> Facts:
     return Facts(
         kplab=__version__,
@@ -168,7 +172,7 @@ def _facts(request: Up, sandbox: str, runner: Runner) -> Facts:
         sandbox=sandbox,
         iptables=_version(runner, f"iptables-{request.backend}"),
         nft=_version(runner, "nft"),
-        rules_of="kube-proxy v1.36" if request.with_proxy else "made by hand",
+        rules_of=_RULES_OF.get(request.mode, "kube-proxy v1.36") if request.with_proxy else "made by hand",
     )
 
 

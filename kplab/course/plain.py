@@ -41,7 +41,7 @@ def run_plain(
     session = (start or start_lab_live())(lab_plan(lesson, backend, sandbox), lambda step: _report(sink, step))
     try:
         facts = session.facts
-        _print(sink, f"The lab stands: Linux {facts.kernel}, iptables-{facts.backend}, rules of {facts.rules_of}.")
+        _print(sink, f"The lab stands: Linux {facts.kernel}, {facts.written_through}, rules of {facts.rules_of}.")
         if store.notice:
             _print(sink, f"Note: {store.notice}")
         shell = terminal_shell() if source is sys.stdin and source.isatty() else None

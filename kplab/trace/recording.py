@@ -32,6 +32,11 @@ class Facts(msgspec.Struct, frozen=True):
     rules_of: str = "kube-proxy v1.36"
     """Whose rules these are, for the screen's title."""
 
+    @property
+    def written_through(self) -> str:
+        """The mode, and where it has one, the iptables that it writes through: "iptables-nft", "nftables"."""
+        return self.mode if self.mode in ("nftables", "ebpf") else f"{self.mode}-{self.backend}"
+
 
 class Save(msgspec.Struct, frozen=True):
     """One `iptables-save` of a node, verbatim but for its comment lines."""

@@ -104,7 +104,7 @@ class Desk:
     def title(self) -> tuple[str, str, str]:
         """Return the title bar's three texts."""
         facts = self.session.facts
-        right = f"{facts.mode}-{facts.backend} · {facts.sandbox} · {facts.rules_of} rules"
+        right = f"{facts.written_through} · {facts.sandbox} · rules of {facts.rules_of}"
         if self.run is None:
             return "kplab · " + ("free play" if self.session.live else "replay"), "", right
         lesson = self.run.lesson
