@@ -42,10 +42,13 @@ class Remains:
     pids: frozenset[int]
     others: frozenset[int]
     """Processes that were there, and not in the lab."""
+    seen: float
+    """When it was looked, in seconds since the machine's start. Whatever began later may have a number that the kernel
+    gave away again as soon as the lab had gone."""
 
     def left(self, before: float | None = None) -> list[str]:
         """Return what is still there of what began before so many seconds after the machine's start."""
-        limit = _uptime() if before is None else before
+        limit = self.seen if before is None else before
         found = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) in self.others or _began(int(folder.name)) > limit:
@@ -59,11 +62,10 @@ class Remains:
 
     def gone(self) -> bool:
         """Wait until nothing is left; tell whether that came to be."""
-        now = _uptime()
         until = time.monotonic() + LIMIT
-        while self.left(now) and time.monotonic() < until:
+        while self.left() and time.monotonic() < until:
             time.sleep(0.01)
-        return not self.left(now)
+        return not self.left()
 
 
 def _uptime() -> float:
@@ -111,7 +113,7 @@ def remains(launcher: int) -> Remains:
     namespaces = {each for pid in pids for each in _namespaces(pid)} - own
     everybody = {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
     others = {pid for pid in everybody if pid not in pids and not _namespaces(pid) & namespaces}
-    return Remains(frozenset(namespaces), frozenset(pids) - {os.getpid()}, frozenset(others))
+    return Remains(frozenset(namespaces), frozenset(pids) - {os.getpid()}, frozenset(others), _uptime())
 
 
 def machine() -> dict[str, str]:
