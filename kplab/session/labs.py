@@ -120,11 +120,11 @@ def _greeted_agent(name: str, mode: str) -> tuple[StartedAgent, Channel]:
             agent = start_agent(listener, own_user=own_user)
         channel = None
         try:
-            channel = Channel(_connect(name), agent.said)
+            channel = Channel(_connect(name), agent.last_words)
             greet(channel)
         except (ProtocolError, UnknownNameError) as error:
             agent.process.wait(END_LIMIT)
-            failures.append(agent.said() or error.happened)
+            failures.append(agent.last_words() or error.happened)
             refused = agent.refused()
             if channel:
                 channel.close()

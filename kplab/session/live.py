@@ -246,12 +246,12 @@ def _greeted_agent(mode: str) -> tuple[StartedAgent, Channel]:
         assert agent.channel is not None  # noqa: S101 - it does not listen
         with contextlib.ExitStack() as undo:
             undo.callback(agent.wait, END_LIMIT)
-            channel = Channel(agent.channel, agent.said)
+            channel = Channel(agent.channel, agent.last_words)
             undo.callback(channel.close)
             try:
                 greet(channel)
             except ProtocolError as error:
-                failures.append(agent.said() or error.happened)
+                failures.append(agent.last_words() or error.happened)
                 if not agent.refused():
                     break
             else:

@@ -22,6 +22,8 @@ MAKE_NAMESPACES = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--mou
 OWN_USER = ("--user", "--map-root-user")
 _CHILD_WAS_KILLED = "unshare: sigprocmask"
 """How unshare of util-linux 2.38 ends when its child was killed: it fails to unblock the signal to kill itself with."""
+_MOMENT = 1.0
+"""Seconds between a closed channel and the end of the process around the agent."""
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where ip, nft and iptables are; often not on a user's PATH."""
 
@@ -55,6 +57,16 @@ class StartedAgent:
             return text
         how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
         return f"{text} ({how})" if text else how
+
+    def last_words(self) -> str:
+        """Return the same, when the channel has closed: the end is then a moment away, and is waited for.
+
+        Without waiting, how it ended would not be known, and a zombie would stay until the session is closed.
+        """
+        if not self._ended:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_MOMENT)
+        return self.said()
 
     def _text(self) -> str:
         return "" if self._ended else os.pread(self.stderr, 8192, 0).decode(errors="replace").strip()

@@ -53,10 +53,12 @@ class Remains:
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) in self.others or _began(int(folder.name)) > limit:
                 continue
+            if _state(int(folder.name)) == "Z":
+                continue  # it has ended; its parent has only not asked yet how
             for kind, number in _namespaces(int(folder.name)):
                 if (kind, number) in self.namespaces:
                     found.append(f"pid {folder.name} is in {kind}:[{number}]")
-            if int(folder.name) in self.pids and _state(int(folder.name)) != "Z":
+            if int(folder.name) in self.pids:
                 found.append(f"pid {folder.name} lives")
         return found
 
