@@ -4,10 +4,11 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help test lesson-% check unit kernel tui lessons bench pictures lock setup setup-dev
+.PHONY: help test lesson-% notebook check unit kernel tui lessons bench pictures lock setup setup-dev
 
 help:
 	@echo "make lesson-3   set up what is missing and start the lesson"
+	@echo "make notebook   set up what is missing and open the notebooks in JupyterLab"
 	@echo "make test       set up and run all tests"
 	@echo "make check      format, lint, types, layers, unit tests: the loop while writing"
 	@echo "make bench      measure; ratios within one run"
@@ -21,6 +22,10 @@ setup-dev:
 
 lesson-%: setup
 	@$(BIN)/kplab start $@
+
+notebook:
+	@scripts/setup notebook
+	@$(BIN)/kplab notebook
 
 test: setup-dev
 	$(PYTEST) tests
@@ -41,4 +46,5 @@ pictures: setup-dev
 
 lock:
 	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/run.txt
-	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
+	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml --extra notebook -o requirements/notebook.txt
+	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml --extra notebook --group dev -o requirements/dev.txt

@@ -7,7 +7,10 @@
         * ConfigError: a KubeProxyConfiguration, a flag
         * TraceFileError: a recorded trace
         * UnknownNameError: a pod, node, lesson or mode that does not exist
+        * NotInstalledError: a part of kplab, or a program that it calls, is not on this machine
     * SandboxError: a lab could not be started on this machine
+        * EngineError: the container engine is missing, refuses, or hangs
+        * ImageError: the container's image is missing, could not be had, or is of another kplab
     * LabError: the lab stands, and something in it failed
         * ProgramError: a program that we ran failed
         * ApplyError: the kernel refused rules
@@ -37,6 +40,13 @@ class KplabError(Exception):
     def __str__(self) -> str:
         text = f"{self.tried}: {self.happened}" if self.happened else self.tried
         return f"{text}\n  {self.hint}" if self.hint else text
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows in place of a traceback (IPython asks for it by this name)."""
+        return [f"{type(self).__name__}: {self}", *(line for note in self._notes() for line in note.splitlines())]
+
+    def _notes(self) -> list[str]:
+        return list(getattr(self, "__notes__", ()))
 
 
 class UsageError(KplabError):
@@ -76,8 +86,30 @@ class UnknownNameError(UsageError):
     """A pod, node, lesson, mode or lab by that name does not exist; the hint lists those that do."""
 
 
+class NotInstalledError(UsageError):
+    """A part of kplab, or a program that it calls, is not on this machine; the hint has the command."""
+
+
 class SandboxError(KplabError):
     """A lab could not be started on this machine."""
+
+
+class EngineError(SandboxError):
+    """No container engine, one that refuses (`happened` holds what it said), or one that does not answer."""
+
+
+class ImageError(SandboxError):
+    """The container's image could not be had, or holds another kplab."""
+
+
+class ImageMissingError(ImageError):
+    """The image is not on this machine; it can be built or pulled, which the user is asked first. `image` names it."""
+
+    def __init__(self, tried: str, happened: str = "", hint: str = "", *, image: str = "", stage: str = "") -> None:
+        super().__init__(tried, happened, hint)
+        self.image = image
+        self.stage = stage
+        """The Containerfile's stage that it is made from."""
 
 
 class LabError(KplabError):
