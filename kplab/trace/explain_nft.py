@@ -239,5 +239,5 @@ def nft_chain_sentence(
     if verdict.startswith("policy"):
         policy = verdict.removeprefix("policy ")
         then = "is dropped, and nobody is told" if policy == "drop" else "goes on"
-        return f"{chain}: {rules}; so the chain's policy decides: {policy}, and the packet {then}."
+        return f"{chain}: {rules}; the chain's policy decides: {policy}, and the packet {then}."
     return f"{chain}: {rules}; the chain is at its end, back to {caller or 'the chain that called'}."

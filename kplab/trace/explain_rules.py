@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kplab.model.journey import Lookup
 from kplab.model.packet import Headers
 from kplab.model.ruleset import AddressMatch, MarkMatch, RecentMatch, Rule, StatisticMatch, Target
+from kplab.trace.explain_ipvs import found_in_set, ipvs_meaning
 
 _SERVICE = re.compile(r"(?:^|\bfor )([a-z0-9-]+/[a-z0-9.-]+(?::[a-z0-9-]+)?)(?= |$)")
 _ARROW = re.compile(r" -> (\S+)$")
@@ -50,6 +52,8 @@ class Tried:
     mark_before: int
     mark_after: int
     hook: str
+    lookup: Lookup | None = None
+    """The member of an ipset that the rule asked for and found."""
 
 
 def service_of(rule: Rule) -> str | None:
@@ -63,11 +67,14 @@ def rule_sentence(tried: Tried) -> str:
     rule = tried.rule
     over = tried.passed_over
     after = f" after {over} that did not" if over else ""
-    return f"{rule.chain}: rule {rule.number} matched{after}: {_meaning(tried)}."
+    return f"{rule.chain}: rule {rule.number} matched{after}: {found_in_set(tried.lookup)}{_meaning(tried)}."
 
 
 def _meaning(tried: Tried) -> str:
     rule, target = tried.rule, tried.rule.target
+    said = ipvs_meaning(rule, tried.table, tried.headers, tried.lookup)
+    if said is not None:
+        return said
     if target.name == "DNAT":
         return _dnat(target)
     if target.name in ("MASQUERADE", "SNAT"):
@@ -257,10 +264,8 @@ def chain_sentence(
         rules += f", not even the one for this very destination, because {nearest}"
     if verdict.startswith("policy"):
         policy = verdict.removeprefix("policy ")
-        what = "dropped, and nobody is told" if policy == "drop" else "goes on"
-        return f"{chain}: {rules}, so the chain's policy decides: {policy.upper()}, and the packet is {what}.".replace(
-            "the packet is goes on", "the packet goes on"
-        )
+        what = "is dropped, and nobody is told" if policy == "drop" else "goes on"
+        return f"{chain}: {rules}, so the chain's policy decides: {policy.upper()}, and the packet {what}."
     back = f"back to {caller}" if caller else "back to the chain that called"
     return f"{chain}: {rules}; the chain is at its end, {back}."
 

@@ -16,7 +16,6 @@ from kplab.model.ruleset import (
     Network,
     PhysdevMatch,
     RecentMatch,
-    SetMatch,
     StatisticMatch,
 )
 from kplab.trace.match_outcome import MET, Outcome, Unknowable, Unmet
@@ -192,63 +191,6 @@ def recent(match: RecentMatch, headers: Headers, node: NodeView) -> Outcome:
     if (own in listed) is not match.inverted:
         return MET
     return Unmet(f"recent list {match.name} {'holds' if match.inverted else 'does not hold'} {own}")
-
-
-def ip_set(match: SetMatch, headers: Headers, node: NodeView) -> Outcome:
-    """`-m set --match-set NAME dst,dst`: the types kube-proxy uses, hash:* and bitmap:*."""
-    found = node.sets.get(match.name)
-    if found is None:
-        return Unknowable(f"set {match.name} was not read")
-    kind, _, dimensions = found.type.partition(":")
-    columns = dimensions.split(",")
-    if kind not in ("hash", "bitmap") or not set(columns) <= {"ip", "port", "net"}:
-        return Unknowable(f"a set of type {found.type} is not understood")
-    element = _element(columns, match, headers, bare_port=kind == "bitmap")
-    if element is None:
-        holds, shown = False, f"{headers.proto} without a port"
-    else:
-        shown = ",".join(element)
-        holds = _holds(found, columns, element)
-    if holds is not match.inverted:
-        return MET
-    return Unmet(f"set {match.name} {'holds' if match.inverted else 'does not hold'} {shown}")
-
-
-def _element(columns: list[str], match: SetMatch, headers: Headers, *, bare_port: bool) -> list[str] | None:
-    """Build the member that the kernel looks up, in ipset's spelling; None where the packet has no port."""
-    element = []
-    for column, direction in zip(columns, match.directions, strict=False):
-        if column != "port":
-            element.append(headers.src if direction == "src" else headers.dst)
-            continue
-        number = headers.sport if direction == "src" else headers.dport
-        if number is None:
-            return None
-        element.append(str(number) if bare_port else f"{headers.proto}:{number}")
-    return element
-
-
-def _holds(found: IpSet, columns: list[str], element: list[str]) -> bool:
-    if "net" not in columns:
-        return ",".join(element) in found.members
-    inside = max((_covers(member, columns, element) for member in found.members), default=-1)
-    hole = max((_covers(member, columns, element) for member in found.excepted), default=-1)
-    return inside >= max(hole, 0)
-
-
-def _covers(member: str, columns: list[str], element: list[str]) -> int:
-    """Return the length of the prefixes by which a member covers an element; -1 when it does not."""
-    length = 0
-    for column, wanted, own in zip(columns, member.split(","), element, strict=False):
-        if column != "net":
-            if wanted != own:
-                return -1
-            continue
-        network = _network(wanted)
-        if network is None or ip_address(own) not in network:
-            return -1
-        length += network.prefixlen
-    return length
 
 
 def physdev(match: PhysdevMatch, bridged: bool | None) -> Outcome:

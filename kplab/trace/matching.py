@@ -35,6 +35,7 @@ from kplab.model.ruleset import (
 )
 from kplab.trace import match_packet, match_state
 from kplab.trace.match_outcome import MET, Met, Outcome, Unknowable, Unmet
+from kplab.trace.match_set import ip_set
 from kplab.trace.match_state import NodeView
 
 __all__ = ["MET", "Met", "NodeView", "Outcome", "Probe", "Unknowable", "Unmet", "try_match", "try_rule"]
@@ -111,7 +112,7 @@ def try_match(match: Match, probe: Probe) -> Outcome:
     if isinstance(match, RecentMatch):
         return match_state.recent(match, probe.headers, probe.node)
     if isinstance(match, SetMatch):
-        return match_state.ip_set(match, probe.headers, probe.node)
+        return ip_set(match, probe.headers, probe.node)
     if isinstance(match, TcpFlagsMatch):
         return match_packet.tcp_flags(match, probe.headers)
     if isinstance(match, IcmpMatch):

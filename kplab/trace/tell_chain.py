@@ -9,6 +9,7 @@ from kplab.model.ruleset import AddressMatch, Ruleset
 from kplab.trace.events import LegacyTrace, NftTrace
 from kplab.trace.explain_rules import Tried, chain_sentence, rule_sentence, service_of
 from kplab.trace.lives import Visit, messages_of
+from kplab.trace.match_set import set_lookup
 from kplab.trace.matching import Probe
 from kplab.trace.place import Place, Told
 from kplab.trace.recording import Backend
@@ -74,6 +75,7 @@ def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Ho
     event = visit.events[segment.hit] if segment.hit is not None else None
     rule = segment.matched
     over = len(segment.skipped)
+    lookup = set_lookup(rule, visit.headers, place.story.view(place.life.node)) if rule is not None else None
     if rule is not None:
         text = rule_sentence(
             Tried(
@@ -85,6 +87,7 @@ def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Ho
                 mark_before=segment.mark_before,
                 mark_after=segment.mark_after,
                 hook=visit.hook,
+                lookup=lookup,
             )
         )
     else:
@@ -113,6 +116,7 @@ def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Ho
         stamp=event.stamp if event else None,
         events=(event.n,) if event else (),
         service=service_of(rule) if rule else None,
+        lookup=lookup,
     )
 
 
@@ -129,7 +133,7 @@ def _nearest(segment: Segment, headers: Headers) -> str | None:
 
 
 def _told_without_rules(place: Place, visit: Visit, mark: int) -> Told:
-    """Tell what the trace alone says of a chain whose rules were not read: a table that is not iptables'."""
+    """Tell what the trace alone says of a chain whose rules were not read; the story is then not complete."""
     hops = []
     verdict: str | None = None
     for event, what in zip(visit.events, messages_of(visit), strict=True):
@@ -165,4 +169,5 @@ def _told_without_rules(place: Place, visit: Visit, mark: int) -> Told:
                 events=(event.n,),
             )
         )
-    return Told(hops, verdict, mark)
+    unread = f"in {place.life.node}, the rules of {visit.chain} (table {visit.table}) were not read" if hops else None
+    return Told(hops, verdict, mark, unread)

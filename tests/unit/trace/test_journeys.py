@@ -167,3 +167,16 @@ def test_a_reject_tells_what_the_client_sees(load: Load) -> None:
     assert (rejected.table, rejected.chain, rejected.service) == ("filter", "KUBE-SERVICES", "demo/cart:http")
     assert "ECONNREFUSED" in journey.outcome
     assert journey.hops[-1].kind == "delivered"
+
+
+def test_rules_that_were_not_read_leave_a_story_incomplete(load: Load) -> None:
+    """Without the listing of a table that the packet met, its hops are the trace's alone, and the journey says so."""
+    recording = load("lab-nftables-hairpin")
+    unread = msgspec.structs.replace(
+        recording, nodes=tuple(msgspec.structs.replace(state, nft="") for state in recording.nodes)
+    )
+    journey = tell(unread)
+
+    assert not journey.complete
+    assert "node-a, the rules of" in (journey.incomplete_because or "")
+    assert "were not read" in (journey.incomplete_because or "")
