@@ -57,6 +57,7 @@ class NodeReader:
         with self._namespaces.entered(node):
             rules = self._rules(node)
             saves = (*rules.saves, *self._legacy_saves())
+            servers = self._virtual_servers("-S", "-n")
             return NodeState(
                 node=node,
                 saves=tuple(sorted(saves, key=lambda save: (save.backend != self._backend, save.family))),
@@ -66,10 +67,12 @@ class NodeReader:
                 addresses=self._addresses(),
                 routes=(*self._lines("ip", "route", "show"), *self._lines("ip", "-6", "route", "show")),
                 conntrack_before=self._conntrack(),
-                ipvs=self._virtual_servers("-S", "-n"),
+                ipvs=servers,
                 ipvs_stats=(self._virtual_servers("-L", "-n"), ""),
                 ipvs_connections=(self._virtual_servers("-L", "-n", "-c"), ""),
                 ipset=self._ipset(saves),
+                local_routes=self._local_routes() if servers else (),
+                listening=self._listening(saves),
                 recent=_recent(),
                 bpf_maps=self._bpf_maps(node),
                 lab_chains=(*lab_chains(), *LAB_CHAINS),
@@ -172,6 +175,19 @@ class NodeReader:
         if not any("--match-set" in save.text for save in saves):
             return ""
         return self._runner.run(["ipset", "save"]).stdout
+
+    def _local_routes(self) -> tuple[str, ...]:
+        """The routing tables `local`, where the addresses of kube-ipvs0 stand."""
+        return (
+            *self._lines("ip", "route", "show", "table", "local"),
+            *self._lines("ip", "-6", "route", "show", "table", "local"),
+        )
+
+    def _listening(self, saves: tuple[Save, ...]) -> str:
+        """`ss -H -tulnp`, where a rule redirects to a port of a proxy's."""
+        if not any(" -j REDIRECT --to-ports " in save.text for save in saves):
+            return ""
+        return self._runner.run(["ss", "-H", "-tulnp"]).stdout
 
     def _bpf_maps(self, node: str) -> tuple[tuple[str, str], ...]:
         """The socket load balancer's maps, where there is one."""

@@ -124,6 +124,18 @@ def describe_value(name: str, key: bytes, value: bytes) -> str:
     return value.hex(" ")
 
 
+def dump_line(name: str, key: bytes, value: bytes) -> str:
+    """Return an element as `bpftool map dump` prints it, and behind a # the same in words."""
+    words = f"{describe_key(name, key)} -> {describe_value(name, key, value)}"
+    return f"key: {_bytes(key)}  value: {_bytes(value)}  # {words}"
+
+
+def _bytes(data: bytes) -> str:
+    """Eight bytes, two spaces, eight bytes, as fprint_hex of bpftool does."""
+    parts = [data[start : start + 8].hex(" ") for start in range(0, len(data), 8)]
+    return "  ".join(parts)
+
+
 def _describe_service(slot: int, value: bytes) -> str:
     count, rev_nat = int.from_bytes(value[4:6], sys.byteorder), int.from_bytes(value[6:8], "big")
     if slot:

@@ -330,6 +330,7 @@ class NftChain:
     """"prerouting", "input", "forward", "output", "postrouting"."""
     priority: int | None = None
     policy: str | None = None
+    comment: str | None = None
 
     def by_handle(self, handle: int) -> NftRule | None:
         """Return the rule with this handle, or None."""
@@ -347,6 +348,7 @@ class NftSet:
     flags: tuple[str, ...] = ()
     timeout: int | None = None
     comment: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +360,7 @@ class NftTable:
     name: str
     chains: Mapping[str, NftChain] = field(default_factory=dict)
     sets: Mapping[str, NftSet] = field(default_factory=dict)
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class EbpfProgram:
             return "# IPv6: eBPF mode has no maps for it here\n"
         for each in self.maps:
             lines = [f"# bpftool map dump pinned {PINNED}/{self.node}/{each.name}"]
-            lines += [_line(each.name, key, value) for key, value in each.entries]
+            lines += [layout.dump_line(each.name, key, value) for key, value in each.entries]
             count = len(each.entries)
             lines.append(f"Found {count} element{'' if count == 1 else 's'}")
             blocks.append("\n".join(lines) + "\n")
@@ -171,14 +171,3 @@ def _ids(wanted: Iterable[T], before: dict[T, int]) -> dict[T, int]:
 
 def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(entries))
-
-
-def _line(name: str, key: bytes, value: bytes) -> str:
-    words = f"{layout.describe_key(name, key)} -> {layout.describe_value(name, key, value)}"
-    return f"key: {_bytes(key)}  value: {_bytes(value)}  # {words}"
-
-
-def _bytes(data: bytes) -> str:
-    """Eight bytes, two spaces, eight bytes, as fprint_hex of bpftool does."""
-    parts = [data[start : start + 8].hex(" ") for start in range(0, len(data), 8)]
-    return "  ".join(parts)

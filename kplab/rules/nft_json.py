@@ -79,7 +79,8 @@ class _Reader:
     """What was read so far, by (family, table)."""
 
     def __init__(self) -> None:
-        self.tables: set[tuple[str, str]] = set()
+        self.tables: dict[tuple[str, str], str | None] = {}
+        """With each table's comment."""
         self.chains: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
         self.rules: dict[tuple[str, str, str], list[NftRule]] = {}
         self.sets: dict[tuple[str, str], dict[str, NftSet]] = {}
@@ -90,7 +91,9 @@ class _Reader:
             raise _unusable(f"a {kind} is {_short(body)}, not an object")
         family, name = self._text(kind, body, "family"), self._text(kind, body, "chain" if kind == "rule" else "name")
         table = name if kind == "table" else self._text(kind, body, "table")
-        self.tables.add((family, table))
+        comment = body.get("comment") if kind == "table" else None
+        if comment is not None or (family, table) not in self.tables:
+            self.tables[family, table] = comment if isinstance(comment, str) else None
         if kind == "chain":
             self.chains.setdefault((family, table), {})[name] = body
         elif kind == "rule":
@@ -129,7 +132,8 @@ class _Reader:
                 chain: _chain(chain, named.get(chain, {}), tuple(self.rules.get((family, table, chain), ())))
                 for chain in dict.fromkeys([*named, *of_rules])
             }
-            tables[family, table] = NftTable(family, table, chains, self.sets.get((family, table), {}))
+            comment = self.tables[family, table]
+            tables[family, table] = NftTable(family, table, chains, self.sets.get((family, table), {}), comment)
         return NftRuleset(tables)
 
 
@@ -140,14 +144,15 @@ def _chain(name: str, body: dict[str, Any], rules: tuple[NftRule, ...]) -> NftCh
 
     priority = body.get("prio")
     return NftChain(
-        name, rules, text("type"), text("hook"), priority if isinstance(priority, int) else None, text("policy")
-    )
+        name, rules, text("type"), text("hook"), priority if isinstance(priority, int) else None, text("policy"),
+        text("comment"),
+    )  # fmt: skip
 
 
 def _read_set(name: str, body: dict[str, Any]) -> NftSet:
     kind, flags, values = body.get("type"), body.get("flags"), body.get("map")
     raw = body.get("elem", [])
-    timeout, comment = body.get("timeout"), body.get("comment")
+    timeout, comment, size = body.get("timeout"), body.get("comment"), body.get("size")
     return NftSet(
         name=name,
         type=tuple(str(column) for column in kind) if isinstance(kind, list) else (str(kind),),
@@ -156,4 +161,5 @@ def _read_set(name: str, body: dict[str, Any]) -> NftSet:
         flags=tuple(str(flag) for flag in flags) if isinstance(flags, list) else (str(flags),) if flags else (),
         timeout=timeout if isinstance(timeout, int) else None,
         comment=comment if isinstance(comment, str) else None,
+        size=size if isinstance(size, int) else None,
     )

@@ -82,6 +82,10 @@ class NodeState(msgspec.Struct, frozen=True):
     """`ipvsadm -L -n` before and after."""
     ipvs_connections: tuple[str, str] = ("", "")
     """`ipvsadm -L -n -c` before and after."""
+    local_routes: tuple[str, ...] = ()
+    """`ip route show table local` and the same with -6, a line each, where IPVS has virtual servers."""
+    listening: str = ""
+    """`ss -H -tulnp`, where rules redirect to a proxy's ports (userspace mode)."""
     bpf_maps: tuple[tuple[str, str], ...] = ()
     """(map's name, `bpftool -j map dump` text) before the packet."""
     processes: tuple[tuple[str, int], ...] = ()

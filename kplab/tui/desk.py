@@ -8,6 +8,7 @@ from kplab.model.journey import Journey
 from kplab.model.packet import Client
 from kplab.scene.board import idle_board
 from kplab.scene.frame import Frame
+from kplab.scene.listings import homes_of
 from kplab.scene.timeline import Timeline, idle_frame
 from kplab.session.base import Session
 from kplab.trace.recording import Facts, Recording
@@ -30,6 +31,8 @@ class Desk:
         self.sender = _first_sender(session, run)
         self.names: tuple[KnownName, ...] = ()
         self.books: tuple[Rulebook, ...] = ()
+        self.homes = homes_of(session.topology)
+        """The pods' nodes."""
         self.busy = ""
         self.trouble: tuple[str, ...] = ()
         self.live_table = session.live

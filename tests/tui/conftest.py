@@ -31,7 +31,9 @@ from kplab.model.journey import Journey
 from kplab.model.packet import ClientSpec, SendSpec
 from kplab.model.topology import Topology
 from kplab.session.base import ExecResult, Report, Session
+from kplab.session.replay import ReplaySession
 from kplab.session.scripted import ScriptedSession
+from kplab.trace.journey import tell
 from kplab.trace.recording import NodeState, Recording, Save
 from kplab.tui.app import KplabApp
 from kplab.tui.screens.lesson import LessonScreen
@@ -110,7 +112,7 @@ class Stage:
     """An app under test, its session, its lesson, and the time."""
 
     app: KplabApp
-    session: FakeSession
+    session: Session
     run: LessonRun | None
     pilot: Pilot[int] | None = None
     now: float = 0.0
@@ -240,5 +242,25 @@ def stage(session: FakeSession, journey: Journey) -> OpenStage:
             made[0].pilot = pilot
             await made[0].settle()
             yield made[0]
+
+    return opened
+
+
+OpenReplay = Callable[[Recording], AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture
+def replay() -> OpenReplay:
+    """Return what opens the screen on a recording, for `async with`."""
+
+    @asynccontextmanager
+    async def opened(recording: Recording, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Stage]:
+        session = ReplaySession(recording)
+        app = KplabApp(tell, session=session, story=(tell(recording), recording), ticking=False, inline=True)
+        shown = Stage(app, session, None)
+        async with app.run_test(size=size) as pilot:
+            shown.pilot = pilot
+            await shown.settle()
+            yield shown
 
     return opened

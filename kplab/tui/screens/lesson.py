@@ -140,7 +140,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
     def show_rule(self) -> None:
         """Bring the rule of the hop into sight, in the rules browser."""
         journey, hop = self.desk.journey, self.desk.frame().hop
-        self.query_one(RulesPanel).show_hop(journey.hops[hop] if journey and hop >= 0 else None)
+        self.query_one(RulesPanel).show_hops(journey.hops[: hop + 1] if journey else ())
 
     def _show_bar(self) -> None:
         playback = self.desk.playback
@@ -238,7 +238,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
         self.query_one(TabBar).offer_lookup(lookups)
         if self.open_tab == "lookup" and not lookups:
             self.action_tab("walk")
-        self.query_one(RulesPanel).show_books(desk.books)
+        self.query_one(RulesPanel).show_books(desk.books, desk.homes)
         self.query_one(WirePanel).show_journey(desk.journey, desk.recording)
         for panel in self.query(ConntrackPanel):
             panel.show_journey()
@@ -247,7 +247,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
         """Show what the nodes hold now."""
         if self.desk.recording is None and len(message.states) > 1:
             self.desk.books = rulebooks(message.states)
-            self.query_one(RulesPanel).show_books(self.desk.books)
+            self.query_one(RulesPanel).show_books(self.desk.books, self.desk.homes)
         if self.desk.live_table and message.states:
             state = message.states[0]
             for panel in self.query(ConntrackPanel):

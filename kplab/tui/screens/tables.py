@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from textual import work
+from textual import on, work
 from textual.widgets import ContentSwitcher
 
 from kplab.tui.screens.base import DeskScreen
 from kplab.tui.screens.overlays import ChooseScreen, TextScreen, hop_text, inside_text
 from kplab.tui.widgets.bars import TabBar
 from kplab.tui.widgets.panels import ConntrackPanel
+from kplab.tui.widgets.rules_panel import RulesPanel
 from kplab.tui.widgets.walk_panel import WalkPanel
 
 
@@ -65,6 +66,14 @@ class TableActions(DeskScreen):
         nodes = self.desk.recording.nodes if self.desk.recording else ()
         state = next((one for one in nodes if one.node == name), None)
         self.app.push_screen(TextScreen(name, inside_text(namespace, state), markdown=False))
+
+    @on(RulesPanel.Choosing)
+    @work
+    async def _choose_listing(self, event: RulesPanel.Choosing) -> None:
+        options = [(prompt, str(number)) for number, prompt in enumerate(event.prompts)]
+        chosen = await self.app.push_screen_wait(ChooseScreen("Show", options, str(event.chosen)))
+        if chosen is not None:
+            self.query_one(RulesPanel).open(int(chosen))
 
     def action_why(self) -> None:
         """Tell all of a hop: the sentence in full, the rule verbatim, headers, evidence."""
