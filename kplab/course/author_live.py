@@ -8,6 +8,7 @@ from kplab.course.breakage import run_script
 from kplab.course.engine import LessonRun, judge_repair
 from kplab.course.findings import Finding
 from kplab.course.grading import Verdict
+from kplab.course.held import differing, read_held
 from kplab.course.lesson import Lesson, LessonStep, Repair, Script
 from kplab.course.live_parts import StartLab, Tell, lab_plan
 from kplab.course.load import solution_answers
@@ -85,7 +86,8 @@ def _try_sending(lesson: Lesson, step: LessonStep, session: Session, tell: Tell)
 
 
 def _try_repair(lesson: Lesson, step: LessonStep, repair: Repair, session: Session) -> Iterator[Finding]:
-    """An untouched lab passes; the start fails; each wrong answer fails; the solution passes."""
+    """An untouched lab passes; the start fails; each wrong answer fails; the solution passes; leaving mends it."""
+    held = read_held(session, repair.node)
     yield _checked(step, judge_repair(repair, session), True, "an untouched lab passes the checks")
     run = _run_at(lesson, step)
     run.enter(session)
@@ -97,7 +99,10 @@ def _try_repair(lesson: Lesson, step: LessonStep, repair: Repair, session: Sessi
     )
     run.reset(session)
     yield _checked(step, run.check(session), False, "reset breaks it again")
-    run_script(session, repair.node, repair.solution)
+    run.leave(session)
+    left = differing(held, read_held(session, repair.node))
+    text = "leaving the step puts the node back as it was"
+    yield Finding(step.id, not left, f"{text}: it did not, in {', '.join(left)}" if left else text)
 
 
 def _after(run: LessonRun, session: Session, repair: Repair, script: Script) -> Verdict:

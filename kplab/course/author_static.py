@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kplab.course.findings import Finding
-from kplab.course.lesson import Connections, Lesson, LessonStep, Preset, ServiceLookup, ServiceRules
+from kplab.course.lesson import Connections, Lesson, LessonStep, Preset
 from kplab.course.load import solution_answers
 from kplab.course.presets import send_spec
 from kplab.errors import ExpressionError, LessonError, ManifestError
@@ -122,6 +122,6 @@ def _wrong_repair(step: LessonStep, places: set[str]) -> Iterator[str]:
         yield f"the node {repair.node!r} is not in the lab"
     if len(repair.wrong) < _LEAST_WRONG_ANSWERS:
         yield f"needs at least {_LEAST_WRONG_ANSWERS} wrong answers as scripts; has {len(repair.wrong)}"
-    kinds = {type(check) for check in repair.checks}
-    if not kinds & {ServiceRules, ServiceLookup} or Connections not in kinds:
+    real = [isinstance(check, Connections) for check in repair.checks]
+    if all(real) or not any(real):
         yield "needs a check of the kernel's rules and one of real connections"

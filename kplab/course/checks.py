@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import assert_never
 
 from kplab.course.check_findings import Findings
+from kplab.course.check_ipvs import ipvs_rules, ipvs_service
 from kplab.course.check_lookup import service_lookup
-from kplab.course.lesson import Check, Connections, ServiceLookup, ServiceRules
+from kplab.course.check_maps import map_service
+from kplab.course.lesson import Check, Connections, IpvsRules, IpvsService, MapService, ServiceLookup, ServiceRules
 from kplab.model.ruleset import AddressMatch, Chain, Rule, Ruleset, StatisticMatch
 from kplab.rules.iptables_save import parse_iptables_save
 from kplab.session.base import Session
@@ -26,6 +28,12 @@ def examine(check: Check, session: Session) -> Findings:
             return service_rules(check, ruleset_of(session.read_node(check.node), session.facts.backend))
         case ServiceLookup():
             return service_lookup(check, session)
+        case IpvsService():
+            return ipvs_service(check, session)
+        case IpvsRules():
+            return ipvs_rules(check, ruleset_of(session.read_node(check.node), session.facts.backend))
+        case MapService():
+            return map_service(check, session)
         case Connections():
             return connections(check, session)
         case _:

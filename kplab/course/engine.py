@@ -101,6 +101,10 @@ class LessonRun:
         else:
             self._breakage.undo(session)
 
+    def leave(self, session: Session) -> None:
+        """Mend what the run has broken in the lab. Raises ProgramError when the node cannot be put back."""
+        self._breakage.undo(session)
+
     def predict(self, choice_id: str) -> None:
         """Record a prediction; it may be changed until a packet has passed the step.
 

@@ -107,6 +107,35 @@ class ServiceLookup:
 
 
 @dataclass(frozen=True, slots=True)
+class IpvsService:
+    """In IPVS mode: a virtual server stands, packets get to it, and each of its endpoints has its turn."""
+
+    node: str
+    server: str
+    """As ipvsadm writes it: "TCP 10.96.0.42:80"."""
+    endpoints: tuple[str, ...]
+    """ "10.244.1.10:8080", all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class IpvsRules:
+    """In IPVS mode: filter INPUT has this mode's guards, and no rule that iptables mode has left."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapService:
+    """In eBPF mode: the maps lead a frontend to each of its endpoints, with a slot each."""
+
+    node: str
+    frontend: str
+    """ "TCP 10.96.0.42:80"."""
+    endpoints: tuple[str, ...]
+    """ "10.244.1.10:8080", all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connections:
     """Real connections must all be answered, and every one of `answers` must be met."""
 
@@ -119,7 +148,9 @@ class Connections:
     """How long one connection may take."""
 
 
-Check = ServiceRules | ServiceLookup | Connections
+KernelCheck = ServiceRules | ServiceLookup | IpvsService | IpvsRules | MapService
+"""Looks at what the kernel holds."""
+Check = KernelCheck | Connections
 
 
 @dataclass(frozen=True, slots=True)

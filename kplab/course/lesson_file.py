@@ -60,13 +60,18 @@ class GatherFile(_Table, frozen=True, kw_only=True):
     count: int
 
 
+CheckKind = Literal["service-rules", "service-lookup", "ipvs-service", "ipvs-rules", "map-service", "connections"]
+
+
 class CheckFile(_Table, frozen=True, kw_only=True):
     """`[[step.repair.check]]`: the fields of all kinds together; `step_parts` tells which belong to which."""
 
-    kind: Literal["service-rules", "service-lookup", "connections"]
+    kind: CheckKind
     node: str = ""
     service: str = ""
     key: str = ""
+    server: str = ""
+    frontend: str = ""
     endpoints: list[str] = []
     sender: str = ""
     url: str = ""

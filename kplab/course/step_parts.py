@@ -13,6 +13,9 @@ from kplab.course.lesson import (
     Connections,
     Gather,
     Grade,
+    IpvsRules,
+    IpvsService,
+    MapService,
     Preset,
     Question,
     Repair,
@@ -21,6 +24,7 @@ from kplab.course.lesson import (
     ServiceRules,
 )
 from kplab.course.lesson_file import CheckFile, HopTable, PresetFile, StepFile
+from kplab.rules.ipvsadm import split_address
 
 
 def build_preset(preset: PresetFile) -> Preset:
@@ -101,14 +105,37 @@ def _script(folder: Path, name: str, about: str = "") -> Script:
 
 
 def _check(check: CheckFile) -> Check:
-    if check.kind == "service-rules":
-        _need(check.kind, node=check.node, service=check.service, endpoints=check.endpoints)
-        return ServiceRules(check.node, check.service, tuple(check.endpoints))
-    if check.kind == "service-lookup":
-        _need(check.kind, node=check.node, key=check.key, endpoints=check.endpoints)
-        return ServiceLookup(check.node, check.key, tuple(check.endpoints))
-    _need(check.kind, sender=check.sender, url=check.url, times=check.times, answers=check.answers)
-    return Connections(check.sender, check.url, check.times, tuple(check.answers), check.seconds)
+    endpoints = tuple(check.endpoints)
+    match check.kind:
+        case "service-rules":
+            _need(check.kind, node=check.node, service=check.service, endpoints=endpoints)
+            return ServiceRules(check.node, check.service, endpoints)
+        case "service-lookup":
+            _need(check.kind, node=check.node, key=check.key, endpoints=endpoints)
+            return ServiceLookup(check.node, check.key, endpoints)
+        case "ipvs-service":
+            _need(check.kind, node=check.node, server=check.server, endpoints=endpoints)
+            return IpvsService(check.node, _frontend(check.server), endpoints)
+        case "ipvs-rules":
+            _need(check.kind, node=check.node)
+            return IpvsRules(check.node)
+        case "map-service":
+            _need(check.kind, node=check.node, frontend=check.frontend, endpoints=endpoints)
+            return MapService(check.node, _frontend(check.frontend), endpoints)
+        case "connections":
+            _need(check.kind, sender=check.sender, url=check.url, times=check.times, answers=check.answers)
+            return Connections(check.sender, check.url, check.times, tuple(check.answers), check.seconds)
+
+
+def _frontend(text: str) -> str:
+    protocol, _, place = text.partition(" ")
+    try:
+        split_address(place)
+    except ValueError:
+        protocol = ""
+    if protocol not in {"TCP", "UDP"}:
+        raise ValueError(f'{text!r} is no frontend: expected one like "TCP 10.96.0.42:80"')
+    return text
 
 
 def _need(kind: str, **fields: object) -> None:

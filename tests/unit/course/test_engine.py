@@ -130,15 +130,20 @@ def test_one_can_only_advance_when_the_step_is_passed(lesson: Lesson, journey: J
     assert last.state.passed
 
 
+def _changing(session: ScriptedSession) -> list[str]:
+    """Return the programs that were run and may have changed something, in order."""
+    return [argv[0] for _, argv, _ in session.executed if "list" not in argv]
+
+
 def test_a_repair_step_is_broken_once_and_put_back(lesson: Lesson, session: ScriptedSession) -> None:
     """Entering breaks it, entering again does nothing, reset restores the kernel's own text and breaks it again."""
     run = _run(lesson, "repair")
     run.enter(session)
     run.enter(session)
-    assert [argv[0] for _, argv, _ in session.executed] == ["sh"]
+    assert _changing(session) == ["sh"]
     run.reset(session)
-    assert [argv[0] for _, argv, _ in session.executed] == ["sh", "iptables-nft-restore", "sh"]
-    assert session.executed[1] == ("node-a", ("iptables-nft-restore",), session.rules)
+    assert _changing(session) == ["sh", "iptables-nft-restore", "sh"]
+    assert ("node-a", ("iptables-nft-restore",), session.rules) in session.executed
 
 
 def test_going_back_from_a_broken_step_mends_it(lesson: Lesson, session: ScriptedSession) -> None:
@@ -173,7 +178,7 @@ def test_a_breakage_that_fails_is_an_error_and_cannot_be_passed(lesson: Lesson, 
         run.enter(session)
     with pytest.raises(ProgramError, match="temporarily unavailable"):
         run.check(session)
-    assert [argv[0] for _, argv, _ in session.executed] == ["sh", "iptables-nft-restore", "sh"]
+    assert _changing(session) == ["sh", "iptables-nft-restore", "sh"]
     assert not run.state.passed
 
 

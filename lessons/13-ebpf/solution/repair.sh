@@ -1,0 +1,5 @@
+# The backend that no pod is: give it web-3's address, 10.244.2.10 (0a f4 02 0a), port 8080 (1f 90), TCP (06).
+maps=/run/kplab/bpf/node-a
+key=$(bpftool map dump pinned $maps/cilium_lb4_backends_v3 | sed -n 's|^key: \(.*[0-9a-f]\)  value: 0a f4 02 63 1f 90 06 .*|\1|p')
+test -n "$key"
+bpftool map update pinned $maps/cilium_lb4_backends_v3 key hex $key value hex 0a f4 02 0a 1f 90 06 00 00 00 00 00
