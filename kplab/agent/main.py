@@ -2,11 +2,12 @@
 
     kplab-agent --fd N [--listen] [--sandbox NAME]
     kplab-agent --port PATH [--sandbox NAME]
+    kplab-agent --stdio [--sandbox NAME]
 
 N is a socket that it inherits: the channel, or with --listen a listening socket for a lab that is kept. PATH is a
-guest's serial port, which carries every connection. Everything
-in the lab is its descendant, in its process namespace; when it ends, by whatever, the kernel ends them and takes the
-namespaces away.
+guest's serial port, which carries every connection. With --stdio, in a container, standard input and output are the
+channel. Everything in the lab is its descendant, in its process namespace; when it ends, by whatever, the kernel ends
+them and takes the namespaces away.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import NoReturn
 from kplab.errors import GuardError, KplabError
 
 _USAGE = (
-    "usage: kplab-agent --fd N [--listen] | --port PATH [--sandbox NAME]\n"
+    "usage: kplab-agent --fd N [--listen] | --port PATH | --stdio [--sandbox NAME]\n"
     "kplab starts it by itself; see kplab lab --help\n"
 )
 
@@ -47,6 +48,7 @@ class _Options:
     descriptor: int = -1
     listening: bool = False
     port: str = ""
+    stdio: bool = False
     sandbox: str = "namespaces"
 
 
@@ -57,6 +59,8 @@ def _options(given: list[str]) -> _Options | None:
         word = given.pop(0)
         if word == "--listen":
             options.listening = True
+        elif word == "--stdio":
+            options.stdio = True
         elif word == "--sandbox" and given:
             options.sandbox = given.pop(0)
         elif word == "--port" and given:
@@ -65,7 +69,7 @@ def _options(given: list[str]) -> _Options | None:
             options.descriptor = int(given.pop(0))
         else:
             return None
-    return options if (options.descriptor >= 0) != bool(options.port) else None
+    return options if [options.descriptor >= 0, bool(options.port), options.stdio].count(True) == 1 else None
 
 
 def _serve(options: _Options) -> NoReturn:
@@ -78,7 +82,12 @@ def _serve(options: _Options) -> NoReturn:
         )
     os.chdir("/")
     os.umask(0o022)
-    channel = _channel(options)
+    stdio = None
+    if options.stdio:
+        from kplab.agent.stdio import channel_on_stdio
+
+        stdio = channel_on_stdio()
+    channel = stdio.channel if stdio else _channel(options)
     from kplab.lab.craft import Crafter
     from kplab.lab.nursery import Nursery
 
@@ -89,6 +98,8 @@ def _serve(options: _Options) -> NoReturn:
 
     listening = options.listening or bool(options.port)
     Agent(Helpers(nursery, crafter, SystemRunner()), options.sandbox, channel, listening=listening).run()
+    if stdio:
+        stdio.hand_on()
     # At once: there is nothing to tidy up that the kernel would not, and the user's side waits for our end.
     os._exit(0)
 

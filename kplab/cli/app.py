@@ -56,6 +56,15 @@ class SandboxName(StrEnum):
     AUTO = "auto"
     NAMESPACES = "namespaces"
     MICROVM = "microvm"
+    CONTAINER = "container"
+
+
+class StageName(StrEnum):
+    """An image of the Containerfile."""
+
+    LAB = "lab"
+    IPVS = "ipvs"
+    JUPYTER = "jupyter"
 
 
 class TableName(StrEnum):
@@ -72,7 +81,8 @@ Manifest = Annotated[
     Path | None, typer.Option("--manifest", help="Kubernetes YAML: the cluster, in place of the lab's own.")
 ]
 Sandbox = Annotated[
-    SandboxName, typer.Option("--sandbox", help="This kernel's namespaces, or a guest with a kernel of its own.")
+    SandboxName,
+    typer.Option("--sandbox", help="This kernel's namespaces, a guest with a kernel of its own, or a container."),
 ]
 LabName = Annotated[str, typer.Option("--name", help="Which lab, when there are several.")]
 
@@ -219,8 +229,16 @@ def lessons() -> None:
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    build: Annotated[bool, typer.Option("--build", help="Build, or pull, the image of --sandbox container.")] = False,
+    stage: Annotated[StageName, typer.Option("--stage", help="Which image: for ipvs mode, or with JupyterLab.")] = (
+        StageName.LAB
+    ),
 ) -> None:
     """Say what this machine can run, and the command that mends what it cannot."""
+    if build:
+        from kplab.cli import image
+
+        raise typer.Exit(image.build(stage.value))
     from kplab.cli import doctor as command
 
     raise typer.Exit(command.doctor(as_json=as_json))

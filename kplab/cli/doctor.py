@@ -13,7 +13,9 @@ import typer
 
 from kplab import __version__
 from kplab.cli.report import ExitCode
-from kplab.session.sandbox.check import OTHER_WAYS, Check, can_run, checks, ebpf_check
+from kplab.session.sandbox.check import OTHER_WAYS, Check, Unavailable, can_run, checks, ebpf_check
+from kplab.session.sandbox.container_check import container_checks
+from kplab.session.sandbox.container_image import IPVS
 from kplab.session.sandbox.microvm_check import can_run_microvm, microvm_checks
 
 SMALLEST = (60, 20)
@@ -22,23 +24,37 @@ SMALLEST = (60, 20)
 
 def doctor(*, as_json: bool) -> ExitCode:
     """Print every check; the status is 0 when a lab can be started here, and 3 when not."""
-    looked_at = [*checks(), *microvm_checks(), ebpf_check(), *_terminal()]
+    in_containers = container_checks()
+    looked_at = [*checks(), *microvm_checks(), ebpf_check(), *in_containers, *_terminal()]
     lacking = can_run()
+    can_contain = all(check.ok for check in in_containers if IPVS not in check.name)
     if as_json:
-        typer.echo(json.dumps(_document(looked_at, can_start=lacking is None), indent=2))
+        document = _document(looked_at, can_start=lacking is None, can_contain=can_contain)
+        typer.echo(json.dumps(document, indent=2))
     else:
-        for line in _lines(looked_at):
+        for line in (*_lines(looked_at), "", *_verdict(lacking, in_containers, can_contain=can_contain)):
             typer.echo(line)
-        verdict = "a lab can be started here" if lacking is None else f"no lab can be started here: {lacking.reason}"
-        typer.echo(f"\n{verdict}")
-        no_guest = can_run_microvm()
-        if no_guest is not None:
-            typer.echo(f"no guest (--sandbox microvm, for ipvs mode) can be started here: {no_guest.reason}")
-        if lacking is not None:
-            if lacking.mend:
-                typer.echo(f"mend it with: {lacking.mend}")
-            typer.echo(OTHER_WAYS)
-    return ExitCode.OK if lacking is None else ExitCode.SANDBOX
+    return ExitCode.OK if lacking is None or can_contain else ExitCode.SANDBOX
+
+
+def _verdict(lacking: Unavailable | None, in_containers: tuple[Check, ...], *, can_contain: bool) -> Iterator[str]:
+    """Say which sandboxes can be had, and why not the others."""
+    if lacking is None:
+        yield "a lab can be started here"
+    elif can_contain:
+        yield f"a lab starts in a container here, since namespaces do not do: {lacking.reason}"
+    else:
+        yield f"no lab can be started here: {lacking.reason}"
+    no_guest = can_run_microvm()
+    if no_guest is not None:
+        yield f"no guest (--sandbox microvm, for ipvs mode) can be started here: {no_guest.reason}"
+    if not can_contain:
+        first = next(check for check in in_containers if not check.ok)
+        yield f"no container (--sandbox container) can be started here: {first.found}"
+    if lacking is not None and not can_contain:
+        mends = [lacking.mend, *(check.mend for check in in_containers if not check.ok and IPVS not in check.name)]
+        yield from (f"mend it with: {mend}" for mend in mends if mend)
+        yield OTHER_WAYS
 
 
 def _terminal() -> Iterator[Check]:
@@ -65,11 +81,11 @@ def _lines(looked_at: list[Check]) -> Iterator[str]:
             yield f"      {'':<26} mend: {check.mend}"
 
 
-def _document(looked_at: list[Check], *, can_start: bool) -> dict[str, object]:
+def _document(looked_at: list[Check], *, can_start: bool, can_contain: bool) -> dict[str, object]:
     return {
         "kplab": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "sandboxes": {"namespaces": can_start, "microvm": can_run_microvm() is None},
+        "sandboxes": {"namespaces": can_start, "microvm": can_run_microvm() is None, "container": can_contain},
         "checks": [{"name": c.name, "ok": c.ok, "found": c.found, "mend": c.mend} for c in looked_at],
     }

@@ -17,12 +17,19 @@ def main() -> None:
         print(f"kplab {__version__}")  # noqa: T201
         return
     from kplab.cli.report import ExitCode, report
-    from kplab.errors import KplabError
+    from kplab.errors import ImageMissingError, KplabError
 
     try:
         from kplab.cli.app import app
 
-        app()
+        try:
+            app()
+        except ImageMissingError as error:
+            from kplab.cli.image import offer
+
+            if not offer(error):
+                raise
+            app()  # nothing was done yet: the lab was to be in a container of that image
     except KplabError as error:
         sys.exit(report(error))
     except KeyboardInterrupt:

@@ -26,6 +26,22 @@ _LEAVE = 5.0
 """Seconds that a sender waits for an agent that does not read."""
 
 
+class Wire(Protocol):
+    """What carries the bytes: a socket, or a container's standard input and output."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what has come; b"" when the other side has gone."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send every byte."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Hang up: the other side sees the end."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Listener(Protocol):
     """Takes what a shell prints, and its end."""
 
@@ -37,9 +53,9 @@ class Listener(Protocol):
 
 
 class Channel:
-    """Speaks the protocol over a socket; safe to use from several threads."""
+    """Speaks the protocol over a wire; safe to use from several threads."""
 
-    def __init__(self, sock: socket.socket, why_gone: Callable[[], str]) -> None:
+    def __init__(self, sock: Wire, why_gone: Callable[[], str]) -> None:
         """`why_gone` is asked, when the agent has gone, for what it said last."""
         self._socket = sock
         self._why_gone = why_gone

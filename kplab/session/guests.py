@@ -6,10 +6,9 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from kplab.errors import ProtocolError, SandboxError
-from kplab.session.base import Report, Step
+from kplab.session.base import Report
 from kplab.session.channel import Channel
 from kplab.session.sandbox.microvm import (
     agent_program,
@@ -20,29 +19,13 @@ from kplab.session.sandbox.microvm import (
     wait_booted,
 )
 from kplab.session.sandbox.namespaces import StartedAgent
+from kplab.session.stages import Stages
 
 GREETING_LIMIT = 120.0
 """Seconds for the agent's start in the guest: Python loads slowly where the processor is emulated."""
 END_LIMIT = 2.0
 
 Greet = Callable[[Channel, float], None]
-
-
-@dataclass(slots=True)
-class _Stages:
-    """Turns the stages of the guest's start into steps; they come before the agent's own, which begin anew at 0."""
-
-    report: Report | None
-    began: float
-
-    def __call__(self, name: str, done: bool) -> None:
-        if self.report:
-            self.report(Step(name, done, time.monotonic() - self.began))
-
-    def shifted(self) -> Report | None:
-        """Return a report for the agent's steps, whose seconds go on from here."""
-        report, gone = self.report, time.monotonic() - self.began
-        return report and (lambda step: report(Step(step.name, step.done, step.seconds + gone)))
 
 
 def greeted_guest(
@@ -59,7 +42,7 @@ def greeted_guest(
     Raises:
         SandboxError: QEMU, a kernel, a module or room is missing, or the guest hangs or ends.
     """
-    stages = _Stages(report, time.monotonic())
+    stages = Stages(report, time.monotonic())
     name = f"microvm: {why}"
     stages(name, False)
     machine = find_machine()

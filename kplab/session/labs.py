@@ -16,13 +16,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kplab.errors import KplabError, ProtocolError, UnknownNameError, UsageError
+from kplab.errors import KplabError, ProtocolError, SandboxError, UnknownNameError, UsageError
 from kplab.protocol.messages import Done, Down, LabStatus, LabUp, Status
 from kplab.session.base import LabPlan, Report
 from kplab.session.channel import Channel
 from kplab.session.live import ANSWER_LIMIT, END_LIMIT, LiveSession, ask, bring_up, greet
 from kplab.session.sandbox.check import explain, ways
-from kplab.session.sandbox.choose import MICROVM, choose
+from kplab.session.sandbox.choose import CONTAINER, MICROVM, choose
 from kplab.session.sandbox.namespaces import StartedAgent, start_agent
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -54,9 +54,16 @@ def start_kept_lab(name: str, plan: LabPlan, report: Report | None = None) -> Li
     """Build a lab that outlives its session, and return a session with it.
 
     Raises:
-        UsageError: the name cannot be used, or that lab is up already. Else as `start_lab`.
+        UsageError: the name cannot be used, or that lab is up already. SandboxError: it would be in a container.
+            Else as `start_lab`.
     """
     choice = choose(plan.sandbox, plan.mode)
+    if choice.sandbox == CONTAINER:
+        raise SandboxError(
+            "keep a lab in a container",
+            f"it ends with the command that began it ({choice.why})",
+            "kplab start, play and trace begin one of their own; or keep a lab inside one: docs/containers.md",
+        )
     if choice.sandbox == MICROVM:
         agent, channel, report = _greeted_guest(_checked(name), report, choice.why)
     else:

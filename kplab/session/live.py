@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from kplab.errors import KplabError, ProtocolError
+from kplab.errors import KplabError, ProtocolError, SandboxError
 from kplab.model.packet import SendSpec
 from kplab.model.topology import Topology
 from kplab.protocol.messages import (
@@ -36,7 +36,8 @@ from kplab.protocol.messages import (
 from kplab.session.base import ExecResult, LabPlan, Report, Step
 from kplab.session.channel import Channel
 from kplab.session.sandbox.check import explain, ways
-from kplab.session.sandbox.choose import MICROVM, choose
+from kplab.session.sandbox.choose import CONTAINER, MICROVM, choose, instead
+from kplab.session.sandbox.container import StartedContainer
 from kplab.session.sandbox.namespaces import StartedAgent, boot_id, own_namespaces, start_agent
 from kplab.trace.recording import Facts, NodeState, Recording
 
@@ -108,7 +109,9 @@ class LiveSession:
 
     live = True
 
-    def __init__(self, channel: Channel, agent: StartedAgent | None, topology: Topology, facts: Facts) -> None:
+    def __init__(
+        self, channel: Channel, agent: StartedAgent | StartedContainer | None, topology: Topology, facts: Facts
+    ) -> None:
         """With `agent` None the lab is kept: closing the session leaves it as it is."""
         self._channel = channel
         self._agent = agent
@@ -118,7 +121,10 @@ class LiveSession:
 
     @property
     def agent_process(self) -> int | None:
-        """The pid, on this machine, of `unshare` around the agent or of a guest's keeper; None for a kept lab."""
+        """The pid, on this machine, of what stands around the agent; None for a kept lab.
+
+        It is `unshare`, a guest's keeper, or the client of a container's engine.
+        """
         return self._agent.process.pid if self._agent else None
 
     def send(self, spec: SendSpec, sender: str) -> Recording:
@@ -179,13 +185,7 @@ def start_lab(plan: LabPlan, report: Report | None = None) -> LiveSession:
         SandboxError: no lab can be started on this machine; the hint says what mends it.
         UsageError: the plan cannot be used. LabError: something could not be built.
     """
-    choice = choose(plan.sandbox, plan.mode)
-    if choice.sandbox == MICROVM:
-        from kplab.session.guests import greeted_guest
-
-        agent, channel, report = greeted_guest(greet, report, choice.why)
-    else:
-        agent, channel = _greeted_agent(plan.mode)
+    agent, channel, report = _greeted(plan, report)
     with contextlib.ExitStack() as undo:
         undo.callback(agent.wait, END_LIMIT)
         undo.callback(channel.close)
@@ -205,7 +205,7 @@ def bring_up(channel: Channel, plan: LabPlan, report: Report | None) -> LabUp:
     return ask(channel, request, LabUp, UP_LIMIT, progress)
 
 
-def greet(channel: Channel, limit: float = GREETING_LIMIT) -> None:
+def greet(channel: Channel, limit: float = GREETING_LIMIT, progress: Callable[[Progress], None] | None = None) -> None:
     """Say Hello.
 
     Raises:
@@ -213,7 +213,7 @@ def greet(channel: Channel, limit: float = GREETING_LIMIT) -> None:
     """
     own = own_namespaces()
     hello = Hello(boot_id=boot_id(), host_netns=own["net"], host_mntns=own["mnt"])
-    ask(channel, hello, Welcome, limit)
+    ask(channel, hello, Welcome, limit, progress)
 
 
 def ask(
@@ -232,6 +232,23 @@ def ask(
     if not isinstance(answer, expected):
         raise ProtocolError(f"ask the lab ({type(request).__name__})", f"it answered with {type(answer).__name__}")
     return answer
+
+
+def _greeted(plan: LabPlan, report: Report | None) -> tuple[StartedAgent | StartedContainer, Channel, Report | None]:
+    """Start and greet an agent in the sandbox that was asked for; left to us, in a container where namespaces fail."""
+    choice = choose(plan.sandbox, plan.mode)
+    if choice.sandbox == MICROVM:
+        from kplab.session.guests import greeted_guest
+
+        return greeted_guest(greet, report, choice.why)
+    if choice.sandbox != CONTAINER:
+        try:
+            return *_greeted_agent(plan.mode), report
+        except SandboxError as error:
+            choice = instead(plan.sandbox, plan.mode, error)
+    from kplab.session.containers import greeted_container
+
+    return greeted_container(greet, report, choice.why, plan.mode)
 
 
 def _greeted_agent(mode: str) -> tuple[StartedAgent, Channel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def checks(run: Run | None = None, proc: Path = Path("/proc")) -> tuple[Check, .
     if sys.platform != "linux":
         return (Check("Linux", ok=False, found=f"this is {sys.platform}"),)
     programs = [_program(name, package) for name, package in PROGRAMS.items()]
-    return (Check("Linux", ok=True, found=os.uname().release), _namespaces(run or _run, proc), *programs)
+    return (Check("Linux", ok=True, found=platform.release()), _namespaces(run or _run, proc), *programs)
 
 
 def ebpf_check() -> Check:
@@ -93,6 +94,11 @@ def can_run(run: Run | None = None, proc: Path = Path("/proc")) -> Unavailable |
         if not check.ok:
             return Unavailable(f"{check.name}: {check.found}", check.mend)
     return None
+
+
+def missing_programs() -> str:
+    """Return the names of a lab's programs that are not installed here, "" for none. Runs nothing."""
+    return ", ".join(name for name, package in PROGRAMS.items() if not _program(name, package).ok)
 
 
 def explain(failures: Sequence[str]) -> SandboxError:

@@ -34,6 +34,12 @@ def can_run_microvm(environment: Mapping[str, str] = os.environ, which: Which | 
     return None
 
 
+def why_no_guest() -> str:
+    """Return why no guest can be started here, "" if one can."""
+    lacking = can_run_microvm()
+    return lacking.reason if lacking else ""
+
+
 def _program(find: Which, name: str, package: str) -> Check:
     path = find(name)
     if path:
