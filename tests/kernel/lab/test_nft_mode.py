@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from kplab.scene.listings import listings
 from kplab.session.base import LabPlan
 from kplab.session.live import LiveSession, start_lab
 
@@ -82,6 +83,18 @@ def test_iptables_holds_nothing_and_the_state_holds_the_tables(nft_lab: LiveSess
         if "rule" in each and (each["rule"]["family"], each["rule"]["chain"]) == ("ip", "services")
     ]
     assert listed == list(services.handles)
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_the_rules_browser_shows_what_nft_lists(nft_lab: LiveSession, family: str) -> None:
+    """Word for word what `nft list table` prints there, but for what its JSON does not tell (comments, `dynamic`)."""
+    command = f"nft list table {family} kube-proxy"
+    shown = next(each for each in listings([nft_lab.read_node("node-a")]) if each.command == command)
+
+    printed = nft_lab.execute("node-a", tuple(command.split())).stdout
+
+    untold = r"\n\tcomment \".*|\n\t\tcomment \"helper for.*|dynamic,"
+    assert " ".join(shown.page.lines).split() == re.sub(untold, "", printed).split()
 
 
 def test_the_proxy_says_which_mode_it_is_in(nft_lab: LiveSession) -> None:

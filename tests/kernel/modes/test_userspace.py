@@ -11,6 +11,7 @@ from kplab.errors import SandboxError
 from kplab.model.expression import parse_expression
 from kplab.model.journey import Hop, Journey
 from kplab.model.packet import ClientSpec, SendSpec
+from kplab.scene.listings import homes_of, listings, touched
 from kplab.session.base import LabPlan
 from kplab.session.live import LiveSession, start_lab
 from kplab.trace.journey import tell
@@ -61,6 +62,20 @@ def test_a_syn_is_answered_by_the_nodes_own_kernel(lab: LiveSession) -> None:
     assert told(journey, 1) == [("node-a", "DNAT"), ("node-a", "delivered")]
     assert told(journey, 2) == [("node-a", "reverse NAT"), ("client", "delivered")]
     assert (proxies(journey), journey.packets) == ([], 2)
+
+
+def test_the_ports_that_the_rules_redirect_to_are_kube_proxys_own(lab: LiveSession) -> None:
+    """The rules browser shows `ss` beside the rules, and lights the socket that a packet was redirected to."""
+    recording = lab.send(ClientSpec("curl", "http://10.96.0.42/"), "client")
+    journey = tell(recording)
+    shown = next(each for each in listings(recording.nodes) if (each.node, each.command) == ("node-a", "ss -H -tulnp"))
+    at = next(number for number, hop in enumerate(journey.hops) if hop.kind == "proxy")
+
+    (line,) = touched(shown, journey.hops[: at + 1], homes_of(recording.topology)).now
+
+    port = journey.hops[at].before.dst.rpartition(":")[2]
+    assert f":{port} " in shown.page.lines[line]
+    assert f"pid={dict(recording.nodes[0].processes)['kube-proxy']}," in shown.page.lines[line]
 
 
 def test_a_connection_is_followed_over_both_connections(lab: LiveSession) -> None:
