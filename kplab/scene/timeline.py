@@ -15,7 +15,7 @@ from kplab.scene.board import find_moves, idle_board, make_board, map_state, pla
 from kplab.scene.entries import entries_at
 from kplab.scene.frame import Asked, Banner, Board, CtLine, Frame, HeaderField, MapState, Mark, Walk
 from kplab.scene.lookups import asked_at, asks
-from kplab.scene.schedule import COUNTING, schedule
+from kplab.scene.schedule import COUNTING, Beats, schedule
 from kplab.scene.walks import fold_sections, repeated_rules, walk_at
 
 _CLOSE = 1e-4
@@ -52,6 +52,26 @@ class Timeline:
     def duration(self) -> float:
         """Seconds from the first hop's beginning to the last one's end."""
         return self._beats[-1].end if self._beats else 0.0
+
+    @property
+    def beats(self) -> tuple[Beats, ...]:
+        """Every hop's times, in order."""
+        return self._beats
+
+    @property
+    def changes(self) -> tuple[float, ...]:
+        """Every moment at which more than a packet's place between two boxes changes; the first one is 0.
+
+        From one to the next `at` returns the same frame, but for `t` and for the progress of a packet under way.
+        """
+        moments = {0.0}
+        for beats in self._beats:
+            moments.add(beats.start)
+            moments.update(max(at - _CLOSE, beats.start) for at in beats.lines)
+            if beats.fold is not None:
+                begin, step = beats.lines[beats.fold] - _CLOSE, COUNTING / _COUNT_STEPS
+                moments.update(begin + step * count for count in range(1, _COUNT_STEPS + 1))
+        return tuple(sorted(moments))
 
     def hop_at(self, t: float) -> int:
         """Return which hop (0-based) is on at `t`; -1 for a journey without hops."""
