@@ -117,9 +117,12 @@ def _hop_lines(hop: Hop, everything: bool) -> Iterator[str]:
 
 
 def _is_quiet(hop: Hop) -> bool:
-    """Whether the hop is a step through chains outside nat that left the packet as it was, and let it go on."""
+    """Whether the hop is a step through chains outside nat that left the packet as it was, and let it go on.
+
+    nftables mode has one table for all: there a rule is told that found something in a map, or is in a Service's chain.
+    """
     through = hop.kind in {"chain", "rule"} and hop.table != "nat" and hop.before == hop.after
-    found = hop.kind == "rule" and hop.lookup is not None
+    found = hop.kind == "rule" and (hop.lookup is not None or "/" in (hop.chain or ""))
     return through and not found and hop.disagreement is None and hop.verdict not in {"drop", "reject", "policy drop"}
 
 
