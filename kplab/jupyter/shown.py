@@ -94,6 +94,15 @@ class JourneyView:
     def __repr__(self) -> str:
         return f"<{self.journey.packet}, from {self.journey.sender}: {len(self.hops)} hops. {self.outcome}>"
 
+    def _ipython_display_(self) -> None:
+        """Show the journey in a notebook's cell: played where widgets run, still where they do not, else as text."""
+        try:
+            from kplab.jupyter.widget import show_journey
+        except ImportError:
+            # A plain IPython, without a notebook's packages: by this it takes the text of `_repr_mimebundle_`.
+            raise NotImplementedError from None
+        show_journey(self.journey, self.topology, self.text())
+
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, Any]:
