@@ -11,6 +11,7 @@ import struct
 import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Literal
 
 SERVICES = "cilium_lb4_services_v2"
 BACKENDS = "cilium_lb4_backends_v3"
@@ -20,12 +21,21 @@ AFFINITY = "cilium_lb4_affinity"
 AFFINITY_MATCH = "cilium_lb_affinity_match"
 NODE_IPS = "kplab_node_ips"
 
+BPF_MAPS = frozenset({SERVICES, BACKENDS, REVERSE_NAT, REVERSE_SK, AFFINITY, AFFINITY_MATCH, NODE_IPS})
+
 FLAG_EXTERNAL_IP, FLAG_NODE_PORT, FLAG_AFFINITY, FLAG_LOAD_BALANCER, FLAG_ROUTABLE = 1, 2, 16, 32, 64
 """Bits of a service's `flags` (SVC_FLAG_…)."""
 ALGORITHM_RANDOM = 1
 """In the top byte of slot 0's first field."""
 PROTOCOLS = {6: "TCP", 17: "UDP"}
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+
+_SIZES: dict[str, tuple[int, Literal["big", "little"]]] = {
+    "dport": (2, "big"), "port": (2, "big"), "backend_slot": (2, sys.byteorder), "backend_id": (4, sys.byteorder),
+    "rev_nat_index": (2, "big"), "rev_nat_id": (2, "big"), "cookie": (8, sys.byteorder),
+    "client_id": (8, sys.byteorder),
+}  # fmt: skip
+"""A key's fields that are numbers: how many bytes, and in which order."""
 
 _FLAGS = {
     FLAG_EXTERNAL_IP: "externalIP",
@@ -105,6 +115,19 @@ def describe_key(name: str, key: bytes) -> str:
     if name == NODE_IPS:
         return f"address {_ip(key)}"
     return key.hex(" ")
+
+
+def field_bytes(field: str, value: str) -> str:
+    """Return one field of `describe_key` as the bytes that it has in the key, in hexadecimal; "" for another text."""
+    word = value.partition(" ")[0]
+    if field == "address":
+        return _address(word).hex(" ")
+    if field == "proto":
+        return f"{NUMBERS[word]:02x}" if word in NUMBERS else ""
+    if not word.isdigit() or field not in _SIZES:
+        return ""
+    size, order = _SIZES[field]
+    return int(word).to_bytes(size, order).hex(" ")
 
 
 def describe_value(name: str, key: bytes, value: bytes) -> str:

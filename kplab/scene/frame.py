@@ -169,6 +169,8 @@ class KeyField:
 
     name: str
     value: str
+    data: str = ""
+    """In a BPF map's key: its bytes, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kplab.model.bpf_maps import BPF_MAPS, field_bytes
 from kplab.model.journey import Hop, Lookup
 from kplab.scene.frame import Asked, KeyField, WalkLine
 
@@ -20,24 +21,28 @@ def asked_at(hops: Sequence[Hop], index: int) -> Asked | None:
     for i in range(index, -1, -1):
         hop = hops[i]
         if asks(hop):
-            fields = key_fields(hop.lookup.key) if hop.lookup is not None else ()
+            fields = key_fields(hop.lookup.key, hop.lookup.map) if hop.lookup is not None else ()
             where = " · ".join(part for part in (hop.node, hop.hook, hop.table, hop.chain) if part)
             return Asked(where, hop.lookup, fields, hop.ipvs, here=i == index)
     return None
 
 
-def key_fields(key: str) -> tuple[KeyField, ...]:
+def key_fields(key: str, name: str = "") -> tuple[KeyField, ...]:
     """Take a key apart: "ip daddr . th dport = 10.96.0.42 . 80" has two fields, in this order.
 
-    A key without names, or with another number of values than names, is one field.
+    `name` is the map's; a BPF map's key is "address 10.96.0.42, dport 80", and each field has its bytes. A key without
+    names, or with another number of values than names, is one field.
     """
+    if name in BPF_MAPS:
+        pairs = [part.partition(" ") for part in key.split(", ")]
+        return tuple(KeyField(field, value, field_bytes(field, value)) for field, _, value in pairs)
     names, parted, values = key.partition(" = ")
     if not parted:
         return (KeyField("key", key),)
-    pairs = names.split(_VALUE_SEPARATOR), values.split(_VALUE_SEPARATOR)
-    if len(pairs[0]) != len(pairs[1]):
+    columns = names.split(_VALUE_SEPARATOR), values.split(_VALUE_SEPARATOR)
+    if len(columns[0]) != len(columns[1]):
         return (KeyField(names, values),)
-    return tuple(KeyField(name.strip(), value.strip()) for name, value in zip(*pairs, strict=True))
+    return tuple(KeyField(field.strip(), value.strip()) for field, value in zip(*columns, strict=True))
 
 
 def counted(lookup: Lookup) -> str:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from textual.theme import Theme
 
+from kplab.model.bpf_maps import SERVICES
 from kplab.model.journey import IpvsChoice, Journey, Lookup, RealServer
 from kplab.scene.frame import Asked
+from kplab.scene.instead import Instead
 from kplab.scene.lookups import key_fields
+from kplab.trace.file import read_trace
 from kplab.tui.paint.lines import STYLE_NAMES, plain_text
 from kplab.tui.paint.lookup import paint_asked
 from kplab.tui.palette import DARK, LIGHT, style_of
 
 if TYPE_CHECKING:
-    from tests.tui.conftest import OpenStage
+    from tests.tui.conftest import OpenReplay, OpenStage
 
 pytestmark = pytest.mark.tui
 
+RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
 LOOKUP = Lookup(
     "service-ips",
     "ip daddr . meta l4proto . th dport = 10.96.0.42 . tcp . 80",
@@ -65,6 +70,43 @@ def test_ipvs_candidates_stand_in_a_table_the_chosen_one_marked() -> None:
     assert rows[3].split() == ["10.244.1.10:8080", "1", "2", "0"]
     assert rows[4].split() == ["✓", "10.244.2.10:8080", "1", "1", "⇒", "2", "0", "chosen"]
     assert rows[5].startswith("connection  TCP 01:00 SYN_RECV")
+
+
+def test_a_bpf_key_has_its_bytes_beside_each_field() -> None:
+    """As `bpftool map dump` prints them; an element that is the answer is not said twice."""
+    lookup = Lookup(SERVICES, "address 10.96.0.42, dport 80, backend_slot 2, proto TCP", "backend_id 2", 92)
+    asked = Asked("client · cgroup/connect4", lookup, key_fields(lookup.key, lookup.map), None, here=True)
+
+    assert plain_text(paint_asked(asked, 80, Instead(16, "KUBE-SERVICES", 20))).splitlines() == [
+        "client · cgroup/connect4",
+        "cilium_lb4_services_v2   1 lookup among 92 elements",
+        "iptables mode  16 rules tried to find it, of 20 in KUBE-SERVICES",
+        "key     address       10.96.0.42  0a 60 00 2a",
+        "      . dport         80          00 50",
+        "      . backend_slot  2           02 00",
+        "      . proto         TCP         06",
+        "answer  ✓ backend_id 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "beside"),
+    [
+        ("lab-nftables-hairpin", 8, "16 rules tried to find it, of 20 in KUBE-SERVICES"),
+        ("lab-nftables-nodeport-other", 11, "rules tried to find it, all 20 of KUBE-SERVICES, then KUBE-NODEPORTS"),
+        ("lab-ipvs-syn", 17, "1 lookup among 31 virtual servers   scheduler rr"),
+        ("lab-ebpf-curl", 2, "16 rules tried to find it, of 20 in KUBE-SERVICES"),
+    ],
+)
+async def test_a_lookup_stands_beside_what_iptables_mode_would_have_tried(
+    replay: OpenReplay, name: str, number: int, beside: str
+) -> None:
+    """In every mode that asks once; the numbers come from the recording's own manifest."""
+    async with replay(read_trace(RECORDINGS / f"{name}.kptrace")) as s:
+        s.screen.action_seek(number - 1)
+        await s.press("l")
+
+        assert beside in s.text()
 
 
 async def test_the_tab_is_there_only_where_something_was_asked(stage: OpenStage, journey: Journey) -> None:

@@ -239,6 +239,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
         if self.open_tab == "lookup" and not lookups:
             self.action_tab("walk")
         self.query_one(RulesPanel).show_books(desk.books, desk.homes)
+        self.query_one(LookupPanel).beside(desk.recording)
         self.query_one(WirePanel).show_journey(desk.journey, desk.recording)
         for panel in self.query(ConntrackPanel):
             panel.show_journey()
