@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 import weakref
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
+from kplab.course.lesson import About
 from kplab.course.load import lessons_folder
-from kplab.errors import KplabError, LabError, UnknownNameError
+from kplab.errors import KplabError, LabError, ProgramError, UnknownNameError, UsageError
+from kplab.jupyter.answers import Answers
 from kplab.jupyter.asking import ScapyPacket, read_config, read_manifest, read_packet, read_request
+from kplab.jupyter.chains import Family, find_chains, graph_of, light
+from kplab.jupyter.checking import Checked, ask_session, check
+from kplab.jupyter.comparing import ComparisonView, Wanted, compare, plans_for
+from kplab.jupyter.conntrack import ConntrackTable, read_conntrack
+from kplab.jupyter.graph import ChainGraph
 from kplab.jupyter.installed import require
+from kplab.jupyter.predicting import Hops, Prediction, read_claims, show
 from kplab.jupyter.progress import BuildProgress
 from kplab.jupyter.ran import Ran
+from kplab.jupyter.rules import Rules, rules_of_node
 from kplab.jupyter.shown import JourneyView
 from kplab.model.packet import SendSpec
 from kplab.model.topology import Topology
@@ -24,6 +37,9 @@ from kplab.session.base import LabPlan
 from kplab.session.live import LiveSession, start_lab
 from kplab.trace.journey import tell
 from kplab.trace.recording import Backend, Facts
+
+BATCH = 250
+"""Connections that one program opens; a pod's program has half a minute."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,6 +83,8 @@ class Lab:
         )
         self._session = _started(self._plan)
         self._end = weakref.finalize(self, self._session.close)
+        self.prediction: Prediction | None = None
+        """The question that the next journey answers."""
 
     @property
     def topology(self) -> Topology:
@@ -116,6 +134,142 @@ class Lab:
             done = session.execute(where, argv)
             return Ran(where, command if isinstance(command, str) else shlex.join(command), done)
 
+    def connect(self, target: str, times: int = 1000, from_: str = "client") -> Answers:
+        """Open many connections from a pod, one after the other, each asking a pod's name; nothing of them is traced.
+
+        Raises:
+            UsageError: `target` is no URL of http. ProgramError: the client failed.
+        """
+        place = urlsplit(target if "://" in target else f"http://{target}")
+        if place.scheme != "http" or not place.hostname or times < 1:
+            raise UsageError(f"connect to {target!r}, {times} times", "", 'Like lab.connect("http://10.96.0.42", 1000)')
+        self._require_place(from_)
+        order: list[str] = []
+        failed: Counter[str] = Counter()
+        for begin in range(0, times, BATCH):
+            argv = (place.hostname, str(place.port or 80), str(min(BATCH, times - begin)))
+            with self._asked() as session:
+                done = session.execute(from_, (sys.executable, "-P", "-m", "kplab.lab.many", *argv))
+            if done.status != 0:
+                raise ProgramError(f"connect to {target} from {from_}", done.stderr.strip()[-300:], status=done.status)
+            told = json.loads(done.stdout)
+            order += told["answers"]
+            failed.update(told["failed"])
+            if told["failed"]:
+                break
+        return Answers(target, tuple(order), dict(failed), times)
+
+    def rules(self, node: str | None = None) -> Rules:
+        """Return what the commands on a node print: the first node's, or that of `node`."""
+        with self._asked() as session:
+            return rules_of_node(session.read_node(self._node(node)))
+
+    def conntrack(self, node: str | None = None) -> ConntrackTable:
+        """Return the connections that a node's kernel remembers now, of both IP families."""
+        where = self._node(node)
+        with self._asked() as session:
+            lines: list[str] = []
+            for family in ("ipv4", "ipv6"):
+                done = session.execute(where, ("conntrack", "-L", "-f", family, "-o", "id"))
+                if done.status != 0:
+                    raise ProgramError("read the conntrack table", done.stderr.strip(), status=done.status)
+                lines += done.stdout.splitlines()
+        return read_conntrack(where, lines)
+
+    def graph(
+        self, journey: JourneyView | None = None, *, node: str | None = None, family: Family = 4, whole: bool = False
+    ) -> ChainGraph:
+        """Return a node's chains as a graph, with the journey's way through them lit.
+
+        With a journey, only what it walked and a few neighbours are drawn; `whole` draws everything.
+
+        Raises:
+            NotInstalledError: networkx is not there; graphviz is asked for when it is drawn.
+        """
+        walked = [hop.node for hop in journey.hops if hop.chain] if journey else []
+        where = self._node(node or next(iter(walked), None))
+        with self._asked() as session:
+            state = session.read_node(where)
+        graph = graph_of(find_chains(state, family, self.facts.backend))
+        if journey:
+            light(graph, [hop for hop in journey.hops if hop.node == where])
+        return ChainGraph(where, graph, whole)
+
+    def predict(
+        self,
+        prompt: str,
+        choices: Sequence[str] | Mapping[str, Hops | Mapping[str, Any]],
+        *,
+        answer: str | None = None,
+        senders: Sequence[str] = (),
+        destination: str | None = None,
+        packets: int = 1,
+    ) -> Prediction:
+        """Ask what the kernel will do; the next journey that is about it says who was right.
+
+        `choices` are names of pods or chains, or a dictionary from what is read to the hops that it claims, or to
+        `hops`, `never` and `why`. `senders`, `destination` ("10.96.0.42:80") and `packets` say which journeys it is
+        about.
+
+        Raises:
+            UsageError: a choice claims nothing that a journey could hold, or `answer` is none of them.
+        """
+        about = About(tuple(senders), destination, packets)
+        prediction = Prediction(prompt, read_claims(choices, self.topology), about)
+        if answer is not None:
+            prediction.say(answer)
+        self.prediction = prediction
+        return prediction
+
+    def answer(self, answer: str) -> Prediction:
+        """Answer the question that was asked last, by its letter or in its words.
+
+        Raises:
+            UsageError: nothing was asked, or there is no such choice.
+        """
+        if self.prediction is None:
+            raise UsageError("answer a question", "none was asked", "lab.predict(…) asks one")
+        self.prediction.say(answer)
+        return self.prediction
+
+    def check(self, *what: object, hops: Hops = (), never: Hops = (), saying: str = "") -> Checked:
+        """Judge an exercise: a journey by the hops that it must have, a lesson's check, a comparison's truth.
+
+        Raises:
+            UsageError: something cannot be checked.
+        """
+        with self._asked() as session:
+            return check(what, hops, never, saying, lambda wanted: ask_session(session, wanted))
+
+    def compare(
+        self,
+        modes: Sequence[str] = (),
+        what: str | ScapyPacket = "http://10.96.0.42",
+        *,
+        from_: str = "client",
+        rounds: int = 100,
+        sizes: Sequence[int] = (),
+    ) -> ComparisonView:
+        """Send the same packet, or let the same client connect, through every mode: a new lab each, ended after it.
+
+        A mode that cannot run on this machine is left out, with why. `rounds` connections are timed in each, 0 for
+        none; `sizes` are clusters of so many Services to be asked besides.
+
+        Raises:
+            UsageError: there is no such mode, or the packet cannot be read.
+        """
+        is_target = isinstance(what, str) and "://" in what
+        spec = read_request(what) if isinstance(what, str) and is_target else read_packet(what)
+        asked = what if isinstance(what, str) else getattr(spec, "expression", "")
+        wanted = Wanted(spec, asked, from_, plans_for(modes, self._plan), rounds, tuple(sizes))
+        progress = BuildProgress("comparing")
+        try:
+            found = compare(wanted, progress.named)
+        except KeyboardInterrupt:
+            raise Interrupted("nothing was compared, and nothing is left of the labs that were built for it") from None
+        progress.finish(f"compared: {', '.join(found.journeys) or 'nothing could run here'}")
+        return found
+
     def apply(self, manifest: str | Path) -> None:
         """Replace the cluster's state by a file or YAML text, and wait until every kube-proxy has synced it.
 
@@ -150,7 +304,17 @@ class Lab:
         self._require_place(sender)
         with self._asked() as session:
             recording = session.send(spec, sender)
-            return JourneyView(tell(recording), recording)
+            view = JourneyView(tell(recording), recording)
+        if self.prediction is not None and not self.prediction.done:
+            show(self.prediction.saw(view.journey))
+        return view
+
+    def _node(self, name: str | None) -> str:
+        if name is None:
+            return self.nodes[0]
+        if name not in self.nodes:
+            raise UnknownNameError(f"look at {name!r}", "there is no such node", f"Nodes: {', '.join(self.nodes)}")
+        return name
 
     def _require_place(self, name: str) -> None:
         if self.topology.namespace(name) is None:

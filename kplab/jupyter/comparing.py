@@ -1,0 +1,197 @@
+"""The same packet through several modes, a lab each: run, and shown as a table with a chart."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from kplab.errors import KplabError, UsageError
+from kplab.jupyter.charts import comparison_bars
+from kplab.jupyter.installed import require
+from kplab.jupyter.shown import JourneyView
+from kplab.model.journey import Journey
+from kplab.model.packet import ClientSpec, SendSpec
+from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
+from kplab.modes.registry import known_modes
+from kplab.session.base import LabPlan, Report, Session
+from kplab.session.live import start_lab
+from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
+from kplab.trace.compare_svg import comparison_svg
+from kplab.trace.compare_text import comparison_lines
+from kplab.trace.journey import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pandas import DataFrame
+
+ENDPOINTS = 1
+"""Of each Service in a cluster made for its size, as in `kplab compare`: only the number of Services differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall be compared."""
+
+    spec: SendSpec
+    asked: str
+    sender: str
+    plans: tuple[LabPlan, ...]
+    rounds: int
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """What `lab.compare` returns: numbers side by side, and each mode's journey."""
+
+    comparison: Comparison
+    """As `kplab compare --format json` writes it."""
+    journeys: dict[str, JourneyView]
+    """By the column's name: "iptables-nft", "nftables", …"""
+
+    def to_frame(self) -> DataFrame:
+        """Return one row a mode, in pandas. Raises NotInstalledError without it."""
+        return _frame([_row(each) for each in self.comparison.columns])
+
+    def sizes_frame(self) -> DataFrame:
+        """Return one row a mode and size of the cluster, in pandas. Raises NotInstalledError without it."""
+        return _frame([{"services": each.services, **_row(each.column)} for each in self.comparison.sizes])
+
+    def svg(self) -> str:
+        """Return the chart: by mode, or with sizes by the number of Services."""
+        return comparison_svg(self.comparison) if self.comparison.sizes else comparison_bars(self.comparison)
+
+    def __repr__(self) -> str:
+        return "\n".join(comparison_lines(self.comparison))
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        table = f"<pre>{escape(repr(self))}</pre>"
+        return {
+            "text/html": f"<div>{self.svg()}{table}</div>",
+            "image/svg+xml": self.svg(),
+            "text/plain": repr(self),
+        }
+
+
+def _frame(rows: list[dict[str, object]]) -> DataFrame:
+    require("make a table of a comparison", "pandas")
+    from pandas import DataFrame
+
+    return DataFrame(rows)
+
+
+def _row(one: Column) -> dict[str, object]:
+    time = one.first_packet
+    return {
+        "name": one.name, "sandbox": one.sandbox, "packets": one.packets, "hops": one.hops,
+        "first_rules": one.first_rules, "first_lookups": one.first_lookups, "rules_tried": one.rules_tried,
+        "lookups": one.lookups, "conntrack_entries": one.conntrack_entries, "ipvs_entries": one.ipvs_entries,
+        "left_kernel": one.left_kernel, "delivered_to": one.delivered_to,
+        "median_us": time.median_us if time else None, "low_us": time.low_us if time else None,
+        "high_us": time.high_us if time else None,
+    }  # fmt: skip
+
+
+def plans_for(modes: Sequence[str], own: LabPlan) -> tuple[LabPlan, ...]:
+    """Return a plan for each mode, of the same cluster; "iptables-legacy" names the back-end too.
+
+    Raises:
+        UsageError: there is no such mode.
+    """
+    found = []
+    for name in modes or known_modes():
+        mode, _, backend = name.partition("-")
+        if mode not in known_modes() or backend not in ("", "nft", "legacy"):
+            known = f"Modes: {', '.join(known_modes())}, iptables-legacy"
+            raise UsageError(f"compare {name!r}", "there is no such proxy mode", known)
+        found.append(replace(own, mode=mode, backend="legacy" if backend == "legacy" else "nft"))
+    return tuple(found)
+
+
+def compare(wanted: Wanted, report: Callable[[str], Report]) -> ComparisonView:
+    """Build the labs one after the other, send, time, and end them; what cannot run here is left out, with why.
+
+    `report` returns who is told a lab's steps, by what the lab is for.
+    """
+    if not all(0 < size <= MOST_SERVICES for size in wanted.sizes):
+        raise UsageError(f"compare in clusters of {wanted.sizes} Services", "", f"From 1 to {MOST_SERVICES}")
+    columns: list[Column] = []
+    left_out: list[LeftOut] = []
+    journeys: dict[str, JourneyView] = {}
+    for plan in wanted.plans:
+        name = name_of(plan.mode, plan.backend)
+        found = _column(plan, wanted.spec, wanted, report(name))
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        else:
+            columns.append(found[0])
+            journeys[name] = found[1]
+    sizes: list[Point] = []
+    stood = [plan for plan in wanted.plans if name_of(plan.mode, plan.backend) in journeys]
+    for services, each, spec in _sized(stood, wanted.sizes):
+        name = f"{name_of(each.mode, each.backend)} with {services} Services"
+        found = _column(each, spec, wanted, report(name))
+        if isinstance(found, LeftOut):
+            left_out.append(LeftOut(name, found.reason))
+        else:
+            sizes.append(Point(services=services, column=found[0]))
+    comparison = Comparison(
+        packet=wanted.asked,
+        sender=wanted.sender,
+        columns=tuple(columns),
+        left_out=tuple(left_out),
+        sizes=tuple(sizes),
+    )
+    return ComparisonView(comparison, journeys)
+
+
+def _sized(plans: Sequence[LabPlan], sizes: Sequence[int]) -> Iterator[tuple[int, LabPlan, SendSpec]]:
+    """Yield each mode in ever larger clusters, and a connection to the last Service of their list."""
+    for services in sizes:
+        address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
+        manifest = large_manifest(services, ENDPOINTS)
+        for plan in plans:
+            spec = ClientSpec(client="curl", target=f"http://{address}")
+            yield services, replace(plan, manifest=manifest), spec
+
+
+def _column(plan: LabPlan, spec: SendSpec, wanted: Wanted, report: Report) -> tuple[Column, JourneyView] | LeftOut:
+    name = name_of(plan.mode, plan.backend)
+    try:
+        session = start_lab(plan, report)
+    except KplabError as error:
+        return LeftOut(name, str(error))
+    try:
+        recording = session.send(spec, wanted.sender)
+        journey = tell(recording)
+        time, why = _timed(session, journey, wanted)
+        return column(recording, journey, time, why), JourneyView(journey, recording)
+    except KplabError as error:
+        return LeftOut(name, str(error))
+    finally:
+        session.close()
+
+
+def _timed(session: Session, journey: Journey, wanted: Wanted) -> tuple[Timing | None, str]:
+    """Time connections with the lab's own tracing taken away; return why not, where it cannot be done."""
+    asked = journey.hops[0].before if journey.hops else None
+    if not wanted.rounds:
+        return None, "no rounds were asked for"
+    if asked is None or asked.proto != "tcp":
+        return None, "only TCP is timed: it is a connection's first packet"
+    for node in [ns.name for ns in session.topology.namespaces if ns.role == "node"]:
+        session.execute(node, ("nft", "delete", "table", "inet", "kplab-trace"))
+    host, _, port = asked.dst.rpartition(":")
+    pods = [ns.name for ns in session.topology.namespaces if ns.role in ("pod", "control-plane")]
+    program = (sys.executable, "-P", "-m", "kplab.lab.first_packet")
+    done = session.execute(wanted.sender, (*program, host.strip("[]"), port, str(wanted.rounds), *pods))
+    if done.status != 0:
+        return None, f"the measuring program failed: {done.stderr.strip()[-300:]}"
+    told = json.loads(done.stdout)
+    time = timing(told["nanoseconds"], told["missed"])
+    return time, "" if time else f"in {told['missed']} of {wanted.rounds} rounds no first packet came into a pod"
