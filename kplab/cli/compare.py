@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
 
+from kplab.cli.compare_run import Doing, OverdueError, Ran, Runs
 from kplab.cli.output import check_output, put
 from kplab.cli.report import ExitCode, report
 from kplab.cli.trace import read_spec
 from kplab.errors import ExpressionError, KplabError, UsageError
-from kplab.model.journey import Journey
 from kplab.model.packet import ClientSpec, SendSpec
 from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
 from kplab.modes.registry import known_modes
-from kplab.session.base import LabPlan, Session
+from kplab.session.base import LabPlan, Report, Session, Step
 from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines
-from kplab.trace.journey import tell
 from kplab.trace.recording import Backend
+
+if TYPE_CHECKING:
+    from kplab.tui.compare_app import Hear
 
 ENDPOINTS = 1
 """Of each Service, in a cluster that is made up for its size: on the client's own node, so that no draw decides how far
 the packet goes, and only the number of Services differs."""
-USUAL_SIZES = (10, 100, 1000)
+USUAL_SIZES = (10, 100, 1000, 4000)
+LIMIT = 120.0
+"""Seconds that one mode may take, at one size: a guest whose processor is emulated needs about half of it."""
+_BACKENDS: dict[str, Backend] = {"iptables-nft": "nft", "iptables-legacy": "legacy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,8 @@ class CompareOptions:
     """What was asked on the command line."""
 
     what: str
-    modes: tuple[str, ...]
-    """Empty: all that there are."""
-    backends: tuple[Backend, ...]
+    columns: tuple[tuple[str, Backend], ...]
+    """Mode and back-end of each column."""
     manifest: Path | None
     sender: str
     client: str | None
@@ -47,69 +52,159 @@ class CompareOptions:
     output: Path | None
     rounds: int
     sizes: tuple[int, ...]
+    limit: float = LIMIT
 
 
 def read_options(
     what: str, *, modes: str, backends: str, manifest: Path | None, sender: str, client: str | None, form: str,
-    output: Path | None, rounds: int, sizes: str,
+    output: Path | None, rounds: int, sizes: str, limit: float = LIMIT,
 ) -> CompareOptions:  # fmt: skip
     """Read what the command line says in lists; a chart without sizes is of the usual ones.
 
     Raises:
-        UsageError: a back-end or a size is not one.
+        UsageError: a mode, a back-end or a size is not one.
     """
-    chosen: list[Backend] = []
-    for name in _parts(backends):
-        if name not in ("nft", "legacy"):
-            raise UsageError(f"there is no back-end {name!r} of iptables", "", "Back-ends: nft, legacy")
-        chosen.append("legacy" if name == "legacy" else "nft")
     numbers = [int(each) if each.isascii() and each.isdigit() else 0 for each in _parts(sizes)]
     if not all(0 < number <= MOST_SERVICES for number in numbers):
         raise UsageError(f"--sizes {sizes}", "these are not numbers of Services", f"Like 10,100,{MOST_SERVICES}")
     return CompareOptions(
-        what, _parts(modes), tuple(dict.fromkeys(chosen)) or ("nft",), manifest, sender, client, form, output, rounds,
-        tuple(numbers) or (USUAL_SIZES if form == "svg" else ()),
+        what, _columns(_parts(modes), _read_backends(backends)), manifest, sender, client, form, output, rounds,
+        tuple(numbers) or (USUAL_SIZES if form == "svg" else ()), limit,
     )  # fmt: skip
+
+
+def _read_backends(text: str) -> tuple[Backend, ...]:
+    chosen: list[Backend] = []
+    for name in _parts(text):
+        if name not in ("nft", "legacy"):
+            raise UsageError(f"there is no back-end {name!r} of iptables", "", "Back-ends: nft, legacy")
+        chosen.append("legacy" if name == "legacy" else "nft")
+    return tuple(dict.fromkeys(chosen)) or ("nft",)
+
+
+def _columns(modes: tuple[str, ...], backends: tuple[Backend, ...]) -> tuple[tuple[str, Backend], ...]:
+    """Return mode and back-end of each column, each once; of the modes, only iptables is asked of both back-ends."""
+    found: dict[tuple[str, Backend], None] = {}
+    for name in modes or known_modes():
+        if name in _BACKENDS:
+            found["iptables", _BACKENDS[name]] = None
+        elif name not in known_modes():
+            raise UsageError(
+                f"there is no proxy mode {name!r}", "", f"Modes: {', '.join((*known_modes(), *_BACKENDS))}"
+            )
+        else:
+            found |= {(name, backend): None for backend in (backends if name == "iptables" else backends[:1])}
+    return tuple(found)
 
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part for each in text.split(",") if (part := each.strip()))
 
 
+@dataclass(slots=True)
+class _Found:
+    """What was compared so far."""
+
+    columns: list[Column] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    sizes: list[Point] = field(default_factory=list)
+    interrupted: bool = False
+
+
 def compare(options: CompareOptions) -> ExitCode:
-    """Run the command."""
+    """Run the command. Ctrl-C ends the lab that stands, and what was done until then is written."""
+    asked = _asked(options)
+    if isinstance(asked, ExitCode):
+        return asked
+    spec, manifest = asked
+    check_output(options.output)
+    found = _Found()
+    runs = Runs(options.limit, _start(say=True))
+    try:
+        _compare_modes(options, spec, manifest, runs, found)
+        _compare_sizes(options, runs, found)
+    except KeyboardInterrupt:
+        runs.stop()
+        found.interrupted = True
+    comparison = Comparison(
+        packet=options.what,
+        sender=options.sender,
+        columns=tuple(found.columns),
+        left_out=tuple(found.left_out),
+        sizes=tuple(found.sizes),
+        interrupted=found.interrupted,
+    )
+    put(options.output, _written(options.form, comparison))
+    if found.interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if found.columns else ExitCode.FAILED
+
+
+def show(options: CompareOptions) -> int:
+    """Show the modes on the screen, two at a time side by side; returns the exit status.
+
+    Raises:
+        UsageError: there are fewer than two, or there is no terminal to draw on.
+    """
+    from kplab.scene.side_by_side import Story
+    from kplab.tui.compare_app import CompareApp, Missing, run_compare
+
+    asked = _asked(options)
+    if isinstance(asked, ExitCode):
+        return asked
+    spec, manifest = asked
+    if len(options.columns) < 2:
+        raise UsageError("the screen shows two modes side by side", "only one was named", "--modes iptables,nftables")
+    runs = Runs(options.limit, _start(say=False))
+
+    def work(hear: Hear) -> None:
+        for mode, backend in options.columns:
+            if runs.stopped:
+                return
+            name = name_of(mode, backend)
+            plan = LabPlan(manifest=manifest, mode=mode, backend=backend)
+            try:
+                with runs.lab(plan, spec, options.sender, _teller(hear, name)) as ran:
+                    hear(Story(name, ran.recording.facts.sandbox, ran.journey, ran.recording.topology))
+            except KplabError as error:
+                hear(Missing(name, " ".join(str(error).split())))
+
+    names = [name_of(mode, backend) for mode, backend in options.columns]
+    heading = f"kplab compare · {options.what} from {options.sender}"
+    return run_compare(CompareApp(work, names, heading), runs.stop)
+
+
+def _teller(hear: Hear, name: str) -> Doing:
+    from kplab.tui.compare_app import Waiting
+
+    return lambda text: hear(Waiting(name, text))
+
+
+def _asked(options: CompareOptions) -> tuple[SendSpec, str] | ExitCode:
+    """Return the packet and the cluster, both read before anything is built."""
     from kplab.cli.lab import read_manifest
 
     try:
         spec = read_spec(options.what, options.client)
     except ExpressionError as error:
         return report(error, options.what)
-    _require_known(options.modes)
-    check_output(options.output)
-    manifest = read_manifest(options.manifest)
-    columns: list[Column] = []
-    left_out: list[LeftOut] = []
-    for plan in _plans(options, manifest):
-        found = _column(plan, spec, options)
-        if isinstance(found, LeftOut):
-            left_out.append(found)
-        else:
-            columns.append(found)
-    sizes: list[Point] = []
-    for services, found in _sizes(options, [(each.mode, each.backend) for each in columns]):
-        if isinstance(found, LeftOut):
-            left_out.append(LeftOut(f"{found.name} with {services} Services", found.reason))
-        else:
-            sizes.append(Point(services=services, column=found))
-    comparison = Comparison(
-        packet=options.what,
-        sender=options.sender,
-        columns=tuple(columns),
-        left_out=tuple(left_out),
-        sizes=tuple(sizes),
-    )
-    put(options.output, _written(options.form, comparison))
-    return ExitCode.OK if columns else ExitCode.FAILED
+    return spec, read_manifest(options.manifest)
+
+
+def _start(*, say: bool) -> Callable[[LabPlan, Report], Session]:
+    """Return what builds a lab; with `say` its steps are printed."""
+    from kplab.cli.lab import progress
+    from kplab.session.live import start_lab
+
+    def start(plan: LabPlan, told: Report) -> Session:
+        def both(step: Step) -> None:
+            told(step)
+            if say:
+                progress(step)
+
+        return start_lab(plan, both)
+
+    return start
 
 
 def _written(form: str, comparison: Comparison) -> bytes:
@@ -122,42 +217,55 @@ def _written(form: str, comparison: Comparison) -> bytes:
             return ("\n".join(comparison_lines(comparison)) + "\n").encode()
 
 
-def _require_known(modes: Iterable[str]) -> None:
-    for mode in modes:
-        if mode not in known_modes():
-            raise UsageError(f"there is no proxy mode {mode!r}", "", f"Modes: {', '.join(known_modes())}")
+def _compare_modes(options: CompareOptions, spec: SendSpec, manifest: str, runs: Runs, found: _Found) -> None:
+    for mode, backend in options.columns:
+        plan = LabPlan(manifest=manifest, mode=mode, backend=backend)
+        _say(f"{name_of(mode, backend)}: building a lab")
+        one = _column(plan, spec, options, runs)
+        if isinstance(one, Column):
+            found.columns.append(one)
+        else:
+            found.left_out.append(LeftOut(name_of(mode, backend), str(one)))
 
 
-def _plans(options: CompareOptions, manifest: str) -> Iterator[LabPlan]:
-    """Yield a lab for each column; of the modes, only iptables is asked of both back-ends."""
-    for mode in options.modes or known_modes():
-        for backend in options.backends if mode == "iptables" else options.backends[:1]:
-            yield LabPlan(manifest=manifest, mode=mode, backend=backend)
+def _compare_sizes(options: CompareOptions, runs: Runs, found: _Found) -> None:
+    """Ask the last Service of ever larger clusters; a mode that was not done in time is not asked of a larger one."""
+    slow: dict[str, int] = {}
+    for services in options.sizes:
+        address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
+        spec = ClientSpec(client="curl", target=f"http://{address}")
+        manifest = large_manifest(services, ENDPOINTS)
+        for mode, backend in [(each.mode, each.backend) for each in found.columns]:
+            name = name_of(mode, backend)
+            title = f"{name} with {services:,} Services"
+            if name in slow:
+                found.left_out.append(LeftOut(title, f"it was not done in time with {slow[name]:,} Services"))
+                continue
+            _say(title)
+            one = _column(
+                LabPlan(manifest=manifest, mode=mode, backend=_BACKENDS.get(name, "nft")), spec, options, runs
+            )
+            if isinstance(one, Column):
+                found.sizes.append(Point(services=services, column=one))
+                continue
+            found.left_out.append(LeftOut(title, str(one)))
+            if isinstance(one, OverdueError):
+                slow[name] = services
 
 
-def _column(plan: LabPlan, spec: SendSpec, options: CompareOptions) -> Column | LeftOut:
-    """Build a lab, send, tell, time; a mode that cannot run here is left out with what was said."""
-    from kplab.cli.lab import new_lab
-
-    name = name_of(plan.mode, plan.backend)
-    _say(f"{name}: building a lab")
+def _column(plan: LabPlan, spec: SendSpec, options: CompareOptions, runs: Runs) -> Column | KplabError:
+    """Build a lab, send, tell, time; return why not, for a mode that cannot run here."""
     try:
-        session = new_lab(plan)
+        with runs.lab(plan, spec, options.sender) as ran:
+            time, why = _timed(ran, options)
+            return column(ran.recording, ran.journey, time, why)
     except KplabError as error:
-        return LeftOut(name, str(error))
-    try:
-        recording = session.send(spec, options.sender)
-        journey = tell(recording)
-        time, why = _timed(session, journey, options)
-        return column(recording, journey, time, why)
-    except KplabError as error:
-        return LeftOut(name, str(error))
-    finally:
-        session.close()
+        return error
 
 
-def _timed(session: Session, journey: Journey, options: CompareOptions) -> tuple[Timing | None, str]:
+def _timed(ran: Ran, options: CompareOptions) -> tuple[Timing | None, str]:
     """Time connections to what was asked, with the lab's own tracing taken away; return why not, where it cannot be."""
+    session, journey = ran.session, ran.journey
     asked = journey.hops[0].before if journey.hops else None
     if asked is None or asked.proto != "tcp":
         return None, "only TCP is timed: it is a connection's first packet"
@@ -174,18 +282,6 @@ def _timed(session: Session, journey: Journey, options: CompareOptions) -> tuple
     told = json.loads(done.stdout)
     time = timing(told["nanoseconds"], told["missed"])
     return time, "" if time else f"in {told['missed']} of {options.rounds} rounds no first packet came into a pod"
-
-
-def _sizes(options: CompareOptions, modes: list[tuple[str, str]]) -> Iterator[tuple[int, Column | LeftOut]]:
-    """Yield what a connection to the last Service costs in ever larger clusters."""
-    for services in options.sizes:
-        address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
-        spec = ClientSpec(client="curl", target=f"http://{address}")
-        manifest = large_manifest(services, ENDPOINTS)
-        for mode, backend in modes:
-            plan = LabPlan(manifest=manifest, mode=mode, backend="legacy" if backend == "legacy" else "nft")
-            _say(f"{services} Services")
-            yield services, _column(plan, spec, options)
 
 
 def _say(text: str) -> None:

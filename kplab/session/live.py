@@ -202,7 +202,7 @@ def bring_up(channel: Channel, plan: LabPlan, report: Report | None) -> LabUp:
         if report:
             report(Step(message.step, message.done, message.seconds))
 
-    return ask(channel, request, LabUp, UP_LIMIT, progress)
+    return ask(channel, request, LabUp, plan.limit or UP_LIMIT, progress)
 
 
 def greet(channel: Channel, limit: float = GREETING_LIMIT, progress: Callable[[Progress], None] | None = None) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from kplab.model.journey import Hop, Journey
 from kplab.trace.both_backends import both_backends
+from kplab.trace.compare_tally import rewrites, total
 from kplab.trace.recording import Recording
 
 SCHEMA = 1
@@ -91,6 +92,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     left_out: tuple[LeftOut, ...] = ()
     sizes: tuple[Point, ...] = ()
+    interrupted: bool = False
+    """Whether it was ended before all was done."""
 
 
 def timing(nanoseconds: Sequence[int], missed: int) -> Timing | None:
@@ -104,6 +107,7 @@ def timing(nanoseconds: Sequence[int], missed: int) -> Timing | None:
 def column(recording: Recording, journey: Journey, time: Timing | None, not_timed: str = "") -> Column:
     """Return what one mode did with the packet."""
     hops, facts = journey.hops, recording.facts
+    first, everything = total([hop for hop in hops if hop.packet == 1]), total(hops)
     arrived = [hop for hop in hops if hop.direction == "request" and hop.kind == "delivered"]
     return Column(
         name=name_of(facts.mode, facts.backend),
@@ -113,13 +117,13 @@ def column(recording: Recording, journey: Journey, time: Timing | None, not_time
         packets=journey.packets,
         hops=len(hops),
         kernel=facts.kernel,
-        first_rules=sum(rules_tried(hop) for hop in hops if hop.packet == 1),
-        first_lookups=sum(hop.lookup is not None for hop in hops if hop.packet == 1),
-        rules_tried=sum(rules_tried(hop) for hop in hops),
-        lookups=sum(hop.lookup is not None for hop in hops),
+        first_rules=first.rules,
+        first_lookups=first.lookups,
+        rules_tried=everything.rules,
+        lookups=everything.lookups,
         translations=_translations(hops),
-        conntrack_entries=_made(hops),
-        ipvs_entries=len({hop.ipvs.connection for hop in hops if hop.ipvs and hop.ipvs.connection}),
+        conntrack_entries=everything.conntrack,
+        ipvs_entries=everything.ipvs,
         left_kernel=sum(hop.kind == "proxy" for hop in hops),
         delivered_to=arrived[-1].node if arrived else "",
         outcome=journey.outcome,
@@ -140,19 +144,12 @@ def clock_of(sandbox: str) -> str:
     return sandbox.split(",")[0]
 
 
-def rules_tried(hop: Hop) -> int:
-    """Return how many rules this hop stands for: those passed over, and the one that matched."""
-    if hop.kind not in ("rule", "chain"):
-        return 0
-    return len(hop.skipped) + (hop.rule is not None)
-
-
 def _translations(hops: Iterable[Hop]) -> tuple[str, ...]:
     """Each rewriting once, whichever packet it was done to."""
     found: dict[str, None] = {}
     ordered = sorted(hops, key=lambda hop: hop.direction != "request")
     for hop in ordered:
-        if hop.kind == "link" or (hop.before.src, hop.before.dst) == (hop.after.src, hop.after.dst):
+        if not rewrites(hop):
             continue
         changes = [
             f"{old} → {new}"
@@ -162,13 +159,3 @@ def _translations(hops: Iterable[Hop]) -> tuple[str, ...]:
         where = f"{hop.node} {hop.hook}" if hop.hook else hop.node
         found[f"{hop.direction}: {hop.kind} at {where}: {', '.join(changes)}"] = None
     return tuple(found)
-
-
-def _made(hops: Iterable[Hop]) -> int:
-    return len(
-        {
-            (hop.node, hop.conntrack.original, hop.conntrack.reply)
-            for hop in hops
-            if hop.conntrack is not None and hop.conntrack.change == "new"
-        }
-    )

@@ -12,6 +12,8 @@ BAR = 40
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison line by line."""
     yield f"{comparison.packet}   from {comparison.sender}"
+    if comparison.interrupted:
+        yield "INTERRUPTED: this is what was done until then"
     yield ""
     yield from _table(comparison.columns)
     if len({clock_of(column.sandbox) for column in comparison.columns}) > 1:

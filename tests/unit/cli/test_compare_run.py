@@ -1,0 +1,135 @@
+"""Running modes for `kplab compare`: a limit of time, an end that is asked for, and what a failed one says."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kplab.cli.compare import read_options
+from kplab.cli.compare_run import OverdueError, Runs
+from kplab.errors import LabError, ProtocolError, UsageError
+from kplab.model.packet import ClientSpec, SendSpec
+from kplab.session.base import LabPlan, Report, Session, Step
+from kplab.session.replay import ReplaySession
+from kplab.trace.file import read_trace
+from kplab.trace.recording import Recording
+
+pytestmark = pytest.mark.unit
+
+TRACE = Path(__file__).parents[2] / "data" / "recordings" / "lab-nft-other-node.kptrace"
+SPEC = ClientSpec("curl", "http://10.96.0.42")
+PLAN = LabPlan(manifest="")
+
+
+@dataclass
+class Lab(ReplaySession):
+    """Answers with the recording, or hangs until it is closed."""
+
+    hangs: bool = False
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        super().__init__(read_trace(TRACE))
+        self.hangs, self.closed = hangs, threading.Event()
+
+    def send(self, spec: SendSpec, sender: str) -> Recording:
+        """Return the recording; one that hangs ends as a closed channel does."""
+        if self.hangs:
+            assert self.closed.wait(10)
+            raise ProtocolError("ask the lab (Send)", "the agent has gone")
+        return self.recording
+
+    def close(self) -> None:
+        """End."""
+        self.closed.set()
+
+
+def runs(lab: Session, limit: float = 60.0) -> Runs:
+    """Runs whose labs are all this one; its building has one step."""
+
+    def start(plan: LabPlan, told: Report) -> Session:
+        assert plan.limit == limit
+        told(Step("links", False, 0.0))
+        return lab
+
+    return Runs(limit, start)
+
+
+def test_a_lab_is_closed_when_its_work_is_done() -> None:
+    """What it saw is told; inside the block it stands."""
+    lab = Lab()
+    said: list[str] = []
+
+    with runs(lab).lab(PLAN, SPEC, "client", said.append) as ran:
+        assert len(ran.journey.hops) > 10
+        assert not lab.closed.is_set()
+
+    assert lab.closed.is_set()
+    assert said == ["building a lab", "links", "sending the packet", "timing connections"]
+
+
+def test_a_mode_that_takes_too_long_says_so_and_where_it_was() -> None:
+    """At the limit the lab is closed; the reason names the limit and what was being done."""
+    lab = Lab(hangs=True)
+
+    with pytest.raises(OverdueError) as told, runs(lab, 0.05).lab(PLAN, SPEC, "client"):
+        pytest.fail("it hangs")
+
+    assert lab.closed.is_set()
+    assert str(told.value).splitlines()[0] == "it was not done within 0.05 s: it was at: sending the packet"
+    assert "--limit" in told.value.hint
+
+
+def test_a_mode_that_fails_by_itself_says_its_own_reason() -> None:
+    """Only what the limit ended is put down to the limit."""
+
+    def start(plan: LabPlan, told: Report) -> Session:
+        raise LabError("build the lab", "no such module")
+
+    with pytest.raises(LabError, match="no such module"), Runs(60, start).lab(PLAN, SPEC, "client"):
+        pytest.fail("it cannot be built")
+
+
+def test_stop_ends_the_lab_that_stands_and_begins_no_other() -> None:
+    """Whoever waits for it is told that it was interrupted; the next one is not built further than its first step."""
+    lab = Lab(hangs=True)
+    mine = runs(lab)
+    threading.Timer(0.05, mine.stop).start()
+
+    with pytest.raises(OverdueError, match="it was interrupted"), mine.lab(PLAN, SPEC, "client"):
+        pytest.fail("it hangs")
+    with pytest.raises(OverdueError, match="it was interrupted"), mine.lab(PLAN, SPEC, "client"):
+        pytest.fail("it was stopped")
+
+    assert lab.closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("modes", "backends", "columns"),
+    [
+        ("iptables", "nft,legacy", [("iptables", "nft"), ("iptables", "legacy")]),
+        ("iptables,iptables-legacy", "nft", [("iptables", "nft"), ("iptables", "legacy")]),
+        ("iptables-legacy,iptables-nft", "nft", [("iptables", "legacy"), ("iptables", "nft")]),
+        ("nftables,iptables,nftables", "legacy", [("nftables", "legacy"), ("iptables", "legacy")]),
+    ],
+)
+def test_iptables_has_a_column_for_each_back_end(modes: str, backends: str, columns: list[tuple[str, str]]) -> None:
+    """Both back-ends are columns side by side, by --backends or by a name of their own; each once."""
+    options = read_options(
+        "http://10.96.0.42", modes=modes, backends=backends, manifest=None, sender="client", client=None, form="text",
+        output=None, rounds=2, sizes="",
+    )  # fmt: skip
+
+    assert list(options.columns) == columns
+
+
+def test_a_mode_that_does_not_exist_is_named() -> None:
+    """Before anything is built."""
+    with pytest.raises(UsageError, match="'ebfp'"):
+        read_options(
+            "x", modes="ebfp", backends="nft", manifest=None, sender="client", client=None, form="text", output=None,
+            rounds=2, sizes="",
+        )  # fmt: skip
