@@ -19,6 +19,9 @@ SHIPPED = [
     "kplab/lessons/03-packet-path/lesson.toml",
     "kplab/lessons/03-packet-path/steps/01-address.md",
     "kplab/lessons/03-packet-path/solution/repair.sh",
+    "kplab/containers/Containerfile",
+    "kplab/containers/source/pyproject.toml",
+    "kplab/containers/source/requirements/run.txt",
 ]
 
 

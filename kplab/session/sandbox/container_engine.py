@@ -18,6 +18,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from kplab.errors import EngineError, UsageError
@@ -44,7 +45,7 @@ class Engine:
     @property
     def name(self) -> str:
         """The command, for messages."""
-        return shlex.join(self.command)
+        return _shown(self.command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,11 @@ def find_engine(environment: Mapping[str, str] = os.environ, limit: float = LIMI
     candidates = [named] if named else [(name,) for name in CANDIDATES]
     refusals: list[EngineError] = []
     for command in candidates:
-        if shutil.which(command[0], path=environment.get("PATH")) is None:
+        program = shutil.which(command[0], path=environment.get("PATH"))
+        if program is None:
             continue
         try:
-            return _probed(command, environment, limit)
+            return _probed((program, *command[1:]), environment, limit)
         except EngineError as error:
             refusals.append(error)
     if refusals:
@@ -100,7 +102,7 @@ def ask(command: Sequence[str], limit: float = LIMIT) -> Answer:
     Raises:
         EngineError: it cannot be run, or has not answered in time.
     """
-    tried = f"run {shlex.join(command)}"
+    tried = f"run {_shown(command)}"
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=limit, check=False,
@@ -119,13 +121,18 @@ def _probed(command: tuple[str, ...], environment: Mapping[str, str], limit: flo
     """Ask an engine what it is, and whether it can work."""
     told = ask((*command, "--version"), limit)
     if told.status != 0:
-        raise EngineError(f"run {shlex.join(command)} --version", told.error or f"status {told.status}", INSTALL)
+        raise EngineError(f"run {_shown(command)} --version", told.error or f"status {told.status}", INSTALL)
     kind: Literal["docker", "podman"] = "podman" if "podman" in told.output.lower() else "docker"
     state = ask((*command, "info"), limit)
     if state.status != 0:
         said = state.error or state.output or f"exit status {state.status}"
-        raise EngineError(f"use {shlex.join(command)}", said, _hint(kind, said))
+        raise EngineError(f"use {_shown(command)}", said, _hint(kind, said))
     return Engine(kind, command, words(environment, RUN), words(environment, BUILD), told.output)
+
+
+def _shown(command: Sequence[str]) -> str:
+    """Return a command as a user would type it: without the folder that it was found in."""
+    return shlex.join((Path(command[0]).name, *command[1:]))
 
 
 def _hint(kind: str, said: str) -> str:
