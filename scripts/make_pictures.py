@@ -1,6 +1,7 @@
-"""Makes the pictures of docs/pictures: a real lab, lesson 3, the screen driven by keys.
+"""Makes the pictures of docs/pictures: a real lab, lesson 3, the screen driven by keys; other modes from recordings.
 
-Run `python scripts/make_pictures.py`; PNGs need rsvg-convert (Debian: librsvg2-bin).
+Run `python scripts/make_pictures.py`, or with `replays` for those of recordings alone, which need no lab; PNGs need
+rsvg-convert (Debian: librsvg2-bin).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +22,13 @@ from kplab.course.live_parts import lab_plan, start_lab_live, tell_live
 from kplab.course.load import load_lesson, solution_answers
 from kplab.model.journey import Journey
 from kplab.session.base import Session
+from kplab.session.replay import ReplaySession
+from kplab.trace.file import read_trace
 from kplab.tui.app import KplabApp
 from kplab.tui.screens.lesson import LessonScreen
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
+RECORDINGS = Path(__file__).parents[1] / "tests" / "data" / "recordings"
 FONT = "font-family: DejaVu Sans Mono, Menlo, Consolas, monospace"
 
 
@@ -46,6 +51,39 @@ SHOTS = (
     Shot("reply", (200, 50), "reverse NAT"),
     Shot("small", (80, 24), "rule", "KUBE-SERVICES"),
 )
+
+
+class Replayed(NamedTuple):
+    """A picture of a recorded journey: its name, the recording, the hop (1-based), and the keys pressed there."""
+
+    name: str
+    recording: str
+    hop: int
+    keys: tuple[str, ...]
+    size: tuple[int, int] = (120, 36)
+
+
+REPLAYS = (
+    Replayed("lookup-nftables", "lab-nftables-hairpin", 8, ("l",)),
+    Replayed("lookup-ipvs", "lab-ipvs-syn", 17, ("l",)),
+    Replayed("lookup-ebpf", "lab-ebpf-curl", 3, ("l",)),
+    Replayed("rules-nftables", "lab-nftables-hairpin", 8, ("u",)),
+)
+
+
+async def take_replay(shot: Replayed, folder: Path) -> None:
+    """Open a recording, go to the hop, press the keys, and save the screen."""
+    recording = read_trace(RECORDINGS / f"{shot.recording}.kptrace")
+    tell = tell_live()
+    story = (tell(recording), recording)
+    app = KplabApp(tell, session=ReplaySession(recording), story=story, ticking=False)
+    async with app.run_test(size=shot.size) as pilot:
+        screen = next(s for s in app.screen_stack if isinstance(s, LessonScreen))
+        await wait(pilot, screen)
+        screen.action_seek(shot.hop - 1)
+        await pilot.press(*shot.keys)
+        await pilot.pause(0.3)
+        save(folder / f"{shot.name}.svg", app.export_screenshot(title=f"kplab replay {shot.recording}.kptrace"))
 
 
 async def take(session: Session, shot: Shot, folder: Path) -> None:
@@ -94,9 +132,13 @@ def save(path: Path, svg: str) -> None:
         subprocess.run(argv, input=plain.encode(), check=True)
 
 
-def main(folder: Path = FOLDER) -> None:
-    """Make every picture on one lab."""
+def main(what: str = "", folder: Path = FOLDER) -> None:
+    """Make every picture, those of lesson 3 on one lab; `what` "replays" leaves them out."""
     folder.mkdir(parents=True, exist_ok=True)
+    for replayed in REPLAYS:
+        asyncio.run(take_replay(replayed, folder))
+    if what == "replays":
+        return
     session = start_lab_live()(lab_plan(load_lesson("lesson-3")), lambda step: None)
     try:
         for shot in SHOTS:
@@ -106,4 +148,4 @@ def main(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

@@ -76,9 +76,34 @@ async def test_a_picture_shows_what_it_is_for(
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("name", "shows"),
+    [
+        (
+            "lookup-nftables",
+            ("1 lookup among 19 elements", "iptables mode 16 rules tried", "✓ → goto service-AXK6CI2C"),
+        ),
+        ("lookup-ipvs", ("1 lookup among 31 virtual servers", "scheduler rr", "chosen")),
+        ("lookup-ebpf", ("backend_slot 2 02 00", "✓ backend_id 2")),
+        ("rules-nftables", ("node-a# nft list table ip kube-proxy", "▶ 10.96.0.42 . tcp . 80 : goto")),
+    ],
+)
+async def test_a_picture_of_another_mode_shows_its_own_tables(
+    pictures: ModuleType, tmp_path: Path, name: str, shows: tuple[str, ...]
+) -> None:
+    """What was looked up, and the command that prints it, from a recorded journey."""
+    shot = next(one for one in pictures.REPLAYS if one.name == name)
+
+    await pictures.take_replay(shot, tmp_path)
+
+    told = words((tmp_path / f"{name}.svg").read_text())
+    for part in shows:
+        assert part in told, (part, told)
+
+
 def test_every_picture_of_the_documents_has_its_shot(pictures: ModuleType) -> None:
     """None is shown that nobody could make again, and none is kept that the list of shots does not know."""
-    names = {shot.name for shot in pictures.SHOTS}
+    names = {shot.name for shot in (*pictures.SHOTS, *pictures.REPLAYS)}
     kept = {path.stem for path in (ROOT / "docs" / "pictures").glob("*.svg")}
     shown = set(re.findall(r"docs/pictures/([\w-]+)\.(?:svg|png)", (ROOT / "README.md").read_text()))
 

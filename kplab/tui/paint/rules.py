@@ -28,7 +28,7 @@ def paint_rule(text: str, width: int, *, cursor: bool, touch: Touch, found: bool
     head = Span("· ", "changed") if found and not touch else Span(f"{mark} ", style)
     body = tuple(_parts(text))
     if len(text) + 2 > width:
-        body = tuple(_shortened(span, len(text) + 2 - width) for span in body)
+        body = tuple(_shortened(span) for span in body)
     if cursor:
         body = tuple(span._replace(style="cursor") for span in body)
     elif touch == "now":
@@ -43,11 +43,12 @@ def paint_fold(hidden: int, width: int, *, cursor: bool) -> Line:
     return clip_line(line(said, Span("  ⏎", "key"), Span(" unfolds", "muted")), width)
 
 
-def _shortened(span: Span, by: int) -> Span:
+def _shortened(span: Span) -> Span:
+    """A comment gives way, and so do a map's bytes behind the first four."""
     if _COMMENT.fullmatch(span.text):
         return span._replace(text=" …")
     if span.text.startswith("key: "):
-        return span._replace(text=f"{span.text[: max(len(span.text) - by - 2, len('key: 0a'))]}… ")
+        return span._replace(text=f"{span.text[: len('key: 00 00 00 00')]} … ")
     return span
 
 

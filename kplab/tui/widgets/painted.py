@@ -124,7 +124,7 @@ class PaintedScroll(Inked, ScrollView):
     def render_line(self, y: int) -> Strip:
         """Return one row of the screen."""
         index = y + self.scroll_offset.y
-        width = self.size.width
+        width = self.scrollable_content_region.width
         return self.strip_of(self.row(index, width) if 0 <= index < self.virtual_size.height else (), width)
 
 

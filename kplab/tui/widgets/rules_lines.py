@@ -112,7 +112,7 @@ class RulesLines(PaintedScroll):
         self.cursor = min(max(number, 0), len(self.book.lines) - 1)
         if unfold and self.cursor not in self.touched.so_far and self.book.unfold(self.cursor):
             self._lay()
-        self.call_after_refresh(self._bring_into_sight)  # a book that was only just opened has no height yet
+        self.call_after_refresh(self._bring_into_sight)
         self.refresh()
         self.post_message(self.Moved(self.book.lines[self.cursor]))
 
@@ -153,6 +153,10 @@ class RulesLines(PaintedScroll):
         """Go back to where `follow` came from."""
         if self._trail:
             self.post_message(self.Returned(*self._trail.pop()))
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight: a tab that was only just opened had another height before."""
+        self._bring_into_sight()
 
     def on_focus(self) -> None:
         """Show the cursor."""
