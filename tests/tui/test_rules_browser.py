@@ -289,6 +289,7 @@ def test_lines_of_every_kind_are_painted() -> None:
 
     assert painted(long, 80) == "  -A KUBE-SVC-X -d 10.96.0.42/32 … -j KUBE-MARK-MASQ"
     assert painted(bpf, 70) == "  key: 0a 60 00 2a … # address 10.96.0.42 -> backend_id 1"
+    assert painted(bpf, 50) == "  # address 10.96.0.42 -> backend_id 1"
     assert painted("    chain services {", 40) == "      chain services {"
     assert text_of(paint_rule("x", 9, cursor=True, touch="now", found=True)) == "▶ x"
     assert text_of(paint_rule("x", 9, cursor=False, touch="", found=True)) == "· x"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from kplab.tui.paint.lines import Line, Span, StyleName, clip_line, line
+from kplab.tui.paint.lines import Line, Span, StyleName, clip_line, line, width_of
 
 Touch = Literal["now", "before", ""]
 """What the packet did with a line: this hop touched it, one before did, or none."""
@@ -29,6 +29,8 @@ def paint_rule(text: str, width: int, *, cursor: bool, touch: Touch, found: bool
     body = tuple(_parts(text))
     if len(text) + 2 > width:
         body = tuple(_shortened(span) for span in body)
+        if body[0].text.startswith("key: ") and width_of(body) + 2 > width:
+            body = body[1:]
     if cursor:
         body = tuple(span._replace(style="cursor") for span in body)
     elif touch == "now":
@@ -44,7 +46,7 @@ def paint_fold(hidden: int, width: int, *, cursor: bool) -> Line:
 
 
 def _shortened(span: Span) -> Span:
-    """A comment gives way, and so do a map's bytes behind the first four."""
+    """A comment gives way, and so do a map's bytes behind the first four: the line beneath has them all."""
     if _COMMENT.fullmatch(span.text):
         return span._replace(text=" …")
     if span.text.startswith("key: "):
