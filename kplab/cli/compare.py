@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -214,7 +215,8 @@ def _written(form: str, comparison: Comparison) -> bytes:
         case "svg":
             return comparison_svg(comparison).encode()
         case _:
-            return ("\n".join(comparison_lines(comparison)) + "\n").encode()
+            width = shutil.get_terminal_size((80, 24)).columns
+            return ("\n".join(comparison_lines(comparison, max(width, 60))) + "\n").encode()
 
 
 def _compare_modes(options: CompareOptions, spec: SendSpec, manifest: str, runs: Runs, found: _Found) -> None:
@@ -280,7 +282,7 @@ def _timed(ran: Ran, options: CompareOptions) -> tuple[Timing | None, str]:
     if done.status != 0:
         return None, f"the measuring program failed: {done.stderr.strip()[-300:]}"
     told = json.loads(done.stdout)
-    time = timing(told["nanoseconds"], told["missed"])
+    time = timing(told["nanoseconds"], told["missed"], told["from_call"])
     return time, "" if time else f"in {told['missed']} of {options.rounds} rounds no first packet came into a pod"
 
 

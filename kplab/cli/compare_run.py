@@ -101,9 +101,8 @@ class Runs:
             if self._stopped.is_set():
                 raise OverdueError("it was interrupted", doing[0]) from error
             if self._clock() >= until:
-                raise OverdueError(
-                    f"it was not done within {self._limit:g} s", f"it was at: {doing[0]}", "longer: --limit SECONDS"
-                ) from error
+                tried = f"it was not done within {self._limit:g} s"
+                raise OverdueError(tried, f"it was at: {doing[0]}", "(more time: --limit SECONDS)") from error
             raise
         finally:
             timer.cancel()

@@ -3,9 +3,11 @@
 Run in the sender's namespace inside a lab: `python -m kplab.lab.first_packet ADDRESS PORT ROUNDS NAMESPACE…`, the
 namespaces being those of the pods. Each round connects once, and subtracts the kernel's own stamps (SO_TIMESTAMPNS) of
 two frames: the SYN that left the sender, and the first SYN after it that came into any of the pods. Which packet that
-is depends on the mode: the very same one, or that of a second connection which a process opened meanwhile.
+is depends on the mode: the very same one, or that of a second connection which a process opened meanwhile. Beside it
+stands the time from the call of connect() to the same arrival, for modes that work in the call, before any frame.
 
-Prints one line of JSON: {"nanoseconds": [...], "missed": n}; `missed` counts rounds in which either was not seen.
+Prints one line of JSON: {"nanoseconds": [...], "from_call": [...], "missed": n}, a number in both lists for each round;
+`missed` counts rounds in which either frame was not seen.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def main(argv: Sequence[str]) -> int:
     target = (address, int(port))
     times = [_round(target, *watched) for _ in range(WARM_UP + int(rounds))][WARM_UP:]
     found = [each for each in times if each is not None]
-    print(json.dumps({"nanoseconds": found, "missed": len(times) - len(found)}))  # noqa: T201 - it is its answer
+    wire, call = [each[0] for each in found], [each[1] for each in found]
+    answer = {"nanoseconds": wire, "from_call": call, "missed": len(times) - len(found)}
+    print(json.dumps(answer))  # noqa: T201 - it is its answer
     return 0
 
 
@@ -62,26 +66,31 @@ def _watch() -> socket.socket:
     return sock
 
 
-def _round(target: tuple[str, int], mine: socket.socket, theirs: list[socket.socket]) -> int | None:
+def _round(
+    target: tuple[str, int], mine: socket.socket, theirs: list[socket.socket]
+) -> tuple[int, int] | None:  # fmt: skip
+    """Connect once; return nanoseconds on the wire, and from the call. Both clocks are CLOCK_REALTIME."""
     for sock in (mine, *theirs):
         _syns(sock, PACKET_HOST)
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE)
+        called = time.time_ns()
         with contextlib.suppress(OSError):
             connection.connect(target)
         left = min(_syns(mine, PACKET_OUTGOING), default=None)
-        return None if left is None else _arrival(left, theirs)
+        came = None if left is None else _arrival(left, theirs)
+        return None if left is None or came is None else (came - left, came - called)
 
 
 def _arrival(left: int, theirs: list[socket.socket]) -> int | None:
-    """Wait for the first SYN into a pod after `left`; return the nanoseconds between."""
+    """Wait for the first SYN into a pod after `left`; return its stamp."""
     deadline = time.monotonic() + PATIENCE
     while (rest := deadline - time.monotonic()) > 0:
         ready, _, _ = select.select(theirs, [], [], rest)
         came = [stamp for sock in ready for stamp in _syns(sock, PACKET_HOST) if stamp >= left]
         if came:
-            return min(came) - left
+            return min(came)
     return None
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import median as median_of
 from statistics import quantiles
 
 import msgspec
@@ -31,6 +32,8 @@ class Timing(msgspec.Struct, frozen=True):
     """A quarter took more."""
     missed: int = 0
     """Rounds in which one of the two frames was not seen."""
+    from_call_us: float | None = None
+    """The median from the sender's call of connect() on: what a mode does in the call is in it."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +99,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it was ended before all was done."""
 
 
-def timing(nanoseconds: Sequence[int], missed: int) -> Timing | None:
-    """Return the median and the quartiles; None for fewer than two rounds."""
+def timing(nanoseconds: Sequence[int], missed: int, from_call: Sequence[int] = ()) -> Timing | None:
+    """Return the median and the quartiles; None for fewer than two rounds. `from_call` are the times from the call."""
     if len(nanoseconds) < LEAST_ROUNDS:
         return None
     low, median, high = (round(each / 1000, 1) for each in quantiles(nanoseconds, n=4, method="inclusive"))
-    return Timing(len(nanoseconds), median, low, high, missed)
+    return Timing(
+        len(nanoseconds), median, low, high, missed, round(median_of(from_call) / 1000, 1) if from_call else None
+    )
 
 
 def column(recording: Recording, journey: Journey, time: Timing | None, not_timed: str = "") -> Column:

@@ -6,14 +6,18 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from kplab.cli import compare as command
 from kplab.cli.compare import read_options
 from kplab.cli.compare_run import OverdueError, Runs
+from kplab.cli.report import ExitCode
 from kplab.errors import LabError, ProtocolError, UsageError
 from kplab.model.packet import ClientSpec, SendSpec
-from kplab.session.base import LabPlan, Report, Session, Step
+from kplab.session.base import ExecResult, LabPlan, Report, Session, Step
 from kplab.session.replay import ReplaySession
+from kplab.trace.compare import Comparison
 from kplab.trace.file import read_trace
 from kplab.trace.recording import Recording
 
@@ -41,6 +45,10 @@ class Lab(ReplaySession):
             assert self.closed.wait(10)
             raise ProtocolError("ask the lab (Send)", "the agent has gone")
         return self.recording
+
+    def execute(self, namespace: str, argv: tuple[str, ...], stdin: str = "") -> ExecResult:
+        """Time three rounds."""
+        return ExecResult(0, '{"nanoseconds": [1000, 2000, 3000], "from_call": [2000, 3000, 4000], "missed": 0}', "")
 
     def close(self) -> None:
         """End."""
@@ -133,3 +141,53 @@ def test_a_mode_that_does_not_exist_is_named() -> None:
             "x", modes="ebfp", backends="nft", manifest=None, sender="client", client=None, form="text", output=None,
             rounds=2, sizes="",
         )  # fmt: skip
+
+
+def test_ctrl_c_ends_the_lab_and_what_was_done_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first mode's column is in the answer, which says that it was interrupted; so does the exit status."""
+    labs: list[Lab] = []
+
+    def start(plan: LabPlan, told: Report) -> Session:
+        labs.append(Lab())
+        if len(labs) == 2:
+            monkeypatch.setattr(labs[1], "send", interrupted)
+        return labs[-1]
+
+    def interrupted(spec: SendSpec, sender: str) -> Recording:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_start", lambda say: start)
+    options = command.read_options(
+        "http://10.96.0.42", modes="iptables,nftables", backends="nft", manifest=None, sender="client", client=None,
+        form="json", output=tmp_path / "found.json", rounds=3, sizes="10",
+    )  # fmt: skip
+
+    assert command.compare(options) == ExitCode.INTERRUPTED
+    found = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=Comparison)
+    assert (found.interrupted, [each.name for each in found.columns], found.sizes) == (True, ["iptables-nft"], ())
+    assert [lab.closed.is_set() for lab in labs] == [True, True]
+
+
+def test_a_mode_that_is_overdue_is_not_asked_of_a_larger_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The others go on; the answer says of each size why it is left out."""
+
+    def start(plan: LabPlan, told: Report) -> Session:
+        if "svc-00099" in plan.manifest:
+            raise OverdueError("it was not done within 5 s", "it was at: kube-proxy's rules")
+        return Lab()
+
+    monkeypatch.setattr(command, "_start", lambda say: start)
+    options = command.read_options(
+        "http://10.96.0.42", modes="iptables", backends="nft", manifest=None, sender="client", client=None,
+        form="json", output=tmp_path / "found.json", rounds=3, sizes="10,100,1000",
+    )  # fmt: skip
+
+    assert command.compare(options) == ExitCode.OK
+    found = msgspec.json.decode((tmp_path / "found.json").read_bytes(), type=Comparison)
+    assert [point.services for point in found.sizes] == [10]
+    assert [each.name for each in found.left_out] == [
+        "iptables-nft with 100 Services", "iptables-nft with 1,000 Services"
+    ]  # fmt: skip
+    assert found.left_out[1].reason == "it was not done in time with 100 Services"
