@@ -1,7 +1,8 @@
 """Makes the pictures of docs/pictures: a real lab, lesson 3, the screen driven by keys; other modes from recordings.
 
-Run `python scripts/make_pictures.py`, or with `replays` for those of recordings alone, which need no lab; PNGs need
-rsvg-convert (Debian: librsvg2-bin).
+Run `python scripts/make_pictures.py`, or with `replays` for those of recordings alone, which need no lab, or with
+`measured` for the chart of a first packet's cost, which is measured anew and takes minutes; PNGs need rsvg-convert
+(Debian: librsvg2-bin).
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from kplab.course.engine import LessonRun
 from kplab.course.live_parts import lab_plan, start_lab_live, tell_live
 from kplab.course.load import load_lesson, solution_answers
 from kplab.model.journey import Journey
+from kplab.scene.side_by_side import Story
 from kplab.session.base import Session
 from kplab.session.replay import ReplaySession
+from kplab.trace.compare import name_of
 from kplab.trace.file import read_trace
+from kplab.trace.recording import Recording
 from kplab.tui.app import KplabApp
+from kplab.tui.compare_app import CompareApp
+from kplab.tui.screens.compare import CompareScreen
 from kplab.tui.screens.lesson import LessonScreen
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
@@ -69,6 +75,52 @@ REPLAYS = (
     Replayed("lookup-ebpf", "lab-ebpf-curl", 3, ("l",)),
     Replayed("rules-nftables", "lab-nftables-hairpin", 8, ("u",)),
 )
+
+
+class Compared(NamedTuple):
+    """A picture of two recorded modes side by side: its name, the recordings, the row (1-based), and the size."""
+
+    name: str
+    recordings: tuple[str, str]
+    row: int
+    size: tuple[int, int]
+
+
+COMPARED = (Compared("compare", ("lab-nft-curl", "lab-nftables-curl"), 8, (160, 45)),)
+MEASURED = {
+    "first-packet-cost": (
+        "compare", "http://10.96.0.42", "--sizes", "10,100,1000,4000", "--rounds", "300", "--limit", "300",
+        "--format", "svg",
+    )
+}  # fmt: skip
+"""Charts, and the arguments of the kplab that measures and draws them."""
+
+
+async def take_compared(shot: Compared, folder: Path) -> None:
+    """Show both stories side by side, go to the row, and save the screen."""
+    stories = [story_of(read_trace(RECORDINGS / f"{name}.kptrace")) for name in shot.recordings]
+    heading = "kplab compare · http://10.96.0.42 from client"
+    app = CompareApp(lambda hear: None, [story.name for story in stories], heading, ticking=False)
+    async with app.run_test(size=shot.size) as pilot:
+        await pilot.pause()
+        screen = next(s for s in app.screen_stack if isinstance(s, CompareScreen))
+        for story in stories:
+            screen.take(story)
+        screen.action_seek(shot.row - 1)
+        await pilot.pause(0.3)
+        save(folder / f"{shot.name}.svg", app.export_screenshot(title="kplab compare --screen http://10.96.0.42"))
+
+
+def story_of(recording: Recording) -> Story:
+    """Return a recorded mode's story."""
+    facts = recording.facts
+    return Story(name_of(facts.mode, facts.backend), facts.sandbox, tell_live()(recording), recording.topology)
+
+
+def measure(name: str, folder: Path) -> None:
+    """Measure, and draw the chart."""
+    kplab = Path(sys.executable).with_name("kplab")
+    subprocess.run([kplab, *MEASURED[name], "-o", folder / f"{name}.svg"], check=True)
 
 
 async def take_replay(shot: Replayed, folder: Path) -> None:
@@ -133,8 +185,17 @@ def save(path: Path, svg: str) -> None:
 
 
 def main(what: str = "", folder: Path = FOLDER) -> None:
-    """Make every picture, those of lesson 3 on one lab; `what` "replays" leaves them out."""
+    """Make every screen, those of lesson 3 on one lab.
+
+    `what` "replays" leaves lesson 3 out; "measured" makes the charts, and nothing else.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if what == "measured":
+        for name in MEASURED:
+            measure(name, folder)
+        return
+    for compared in COMPARED:
+        asyncio.run(take_compared(compared, folder))
     for replayed in REPLAYS:
         asyncio.run(take_replay(replayed, folder))
     if what == "replays":
@@ -148,4 +209,4 @@ def main(what: str = "", folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main("".join(sys.argv[1:2]))

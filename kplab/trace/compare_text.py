@@ -90,7 +90,7 @@ def _rows(columns: tuple[Column, ...]) -> list[tuple[str, list[str]]]:
         ("IPVS entries made", [str(column.ipvs_entries) for column in columns]),
         ("left the kernel", [f"{column.left_kernel}x" for column in columns]),
         ("delivered to", [column.delivered_to or "nobody" for column in columns]),
-        ("first packet: time, median", [_time(column.first_packet) for column in columns]),
+        ("on the wire: median", [_time(column.first_packet) for column in columns]),
         ("  half of them between", [_spread(column.first_packet) for column in columns]),
         ("from connect(): median", [_from_call(column.first_packet) for column in columns]),
         ("  rounds", [str(column.first_packet.rounds) if column.first_packet else "-" for column in columns]),

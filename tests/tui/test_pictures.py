@@ -101,9 +101,20 @@ async def test_a_picture_of_another_mode_shows_its_own_tables(
         assert part in told, (part, told)
 
 
+async def test_a_picture_of_two_modes_shows_what_each_asked(pictures: ModuleType, tmp_path: Path) -> None:
+    """A list walked beside a lookup, and the line that says so."""
+    (shot,) = pictures.COMPARED
+
+    await pictures.take_compared(shot, tmp_path)
+
+    told = words((tmp_path / "compare.svg").read_text())
+    for part in ("iptables-nft: 16 rules | nftables: 2 rules, 1 lookup among 19", "KUBE-SERVICES", "service-ips"):
+        assert part in told, (part, told)
+
+
 def test_every_picture_of_the_documents_has_its_shot(pictures: ModuleType) -> None:
     """None is shown that nobody could make again, and none is kept that the list of shots does not know."""
-    names = {shot.name for shot in (*pictures.SHOTS, *pictures.REPLAYS)}
+    names = {shot.name for shot in (*pictures.SHOTS, *pictures.REPLAYS, *pictures.COMPARED)} | set(pictures.MEASURED)
     kept = {path.stem for path in (ROOT / "docs" / "pictures").glob("*.svg")}
     shown = set(re.findall(r"docs/pictures/([\w-]+)\.(?:svg|png)", (ROOT / "README.md").read_text()))
 

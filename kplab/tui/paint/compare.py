@@ -16,6 +16,8 @@ from kplab.tui.paint.walk import MARKS, paint_walk, short_chain
 
 _ROOMY = (64, 28)
 """Cells and rows of a column from which the map has boxes, and a walk line its usual form."""
+_UNFOLDS = ("  o", " unfolds")
+"""What a fold says of a key that this screen has not: `y` shows a hop in full."""
 _SHORT_HOOKS = {
     "PREROUTING": "PRE", "INPUT": "IN", "FORWARD": "FWD", "OUTPUT": "OUT", "POSTROUTING": "POST", "kube-proxy": "proxy",
 }  # fmt: skip
@@ -153,7 +155,8 @@ def _walk(walk: Walk, width: int, *, roomy: bool, now: bool) -> list[Line]:
         Span(f"{walk.table or walk.hook or '?'} · tried {walk.tried:,}", "title" if running else "muted"),
     )
     if roomy:
-        return [head, *paint_walk(walk.lines, width, running=running)]
+        rows = paint_walk(walk.lines, width, running=running)
+        return [head, *(tuple(span for span in row if span.text not in _UNFOLDS) for row in rows)]
     last = len(walk.lines) - 1
     return [head, *(_tight(row, width, now=running and n == last) for n, row in enumerate(walk.lines))]
 
