@@ -64,7 +64,8 @@ def _times(clock: str, columns: Sequence[Column]) -> str:
         top = TOP + row * (2 * BAR + GAP)
         parts += [
             _name(name, top),
-            f'<path d="M{place(time.low_us):.1f} {top + BAR}H{place(time.high_us):.1f}" stroke="{TIME}"/>',
+            f'<path d="M{place(time.low_us):.1f} {top + BAR}H{place(time.high_us):.1f}" stroke="{TIME}" '
+            'stroke-width="3"/>',
             f'<circle cx="{place(time.median_us):.1f}" cy="{top + BAR}" r="5" fill="{TIME}"/>',
             f'<text x="{place(time.high_us) + 8:.1f}" y="{top + BAR + 4}">{time.median_us:g}</text>',
         ]

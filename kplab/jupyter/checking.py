@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kplab.course.checks import examine
 from kplab.course.expect import expectation, match
@@ -24,8 +25,9 @@ from kplab.session.base import Session
 CHECKS = (ServiceRules, ServiceLookup, Connections, IpvsRules, IpvsService, MapService)
 """What lessons check repairs with."""
 
-Checkable = JourneyView | Check | bool | None
 SHOWN = 3
+_BOOLEANS = ("bool", "bool_")
+"""Python's own, and numpy's, which a comparison of a table's numbers gives."""
 
 
 class Checked:
@@ -49,15 +51,26 @@ class Checked:
         return shown_verdict(self.verdict)._repr_html_()
 
 
-def check(
-    what: Sequence[Checkable | object], hops: Hops, never: Hops, saying: str, ask: Callable[[Check], Verdict]
-) -> Checked:
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What exercises are held against."""
+
+    hops: Hops = ()
+    """Patterns that a journey must have, in this order."""
+    never: Hops = ()
+    equals: object = ...
+    """What the student's own value must be; `...` when there is no such thing."""
+    saying: str = ""
+    """Said of what was checked, in place of what was found."""
+
+
+def check(what: Sequence[object], measure: Measure, ask: Callable[[Check], Verdict]) -> Checked:
     """Judge all of them; one that is `...` or None is an exercise that was not begun.
 
     Raises:
         UsageError: something cannot be checked, or the hops are ill-formed.
     """
-    verdicts = [_one(each, hops, never, saying, ask) for each in what]
+    verdicts = [_one(each, measure, ask) for each in what]
     if not verdicts:
         raise UsageError(
             "check nothing", "", "lab.check(journey, hops=[…]), lab.check(ServiceRules(…)), lab.check(a == b)"
@@ -67,35 +80,38 @@ def check(
     return Checked(Verdict(all(verdict.passed for verdict in verdicts), lines, missed))
 
 
-def _one(what: object, hops: Hops, never: Hops, saying: str, ask: Callable[[Check], Verdict]) -> Verdict:
+def _one(what: object, measure: Measure, ask: Callable[[Check], Verdict]) -> Verdict:
     if what is None or what is ...:
-        return Verdict(
-            False, (saying or "Not done yet.",), ("Put your answer in place of the dots, and run the cell.",)
-        )
+        said = measure.saying or "Not done yet."
+        return Verdict(False, (said,), ("Put your answer in place of the dots, and run the cell.",))
+    if measure.equals is not ...:
+        return _agreement(bool(what == measure.equals), measure.saying)
     if isinstance(what, JourneyView):
-        return _journey(what, hops, never, saying)
+        return _journey(what, measure)
     if isinstance(what, CHECKS):
         return ask(what)
-    if isinstance(what, bool) or hasattr(what, "__bool__"):
-        agreed = bool(what)
-        return Verdict(
-            agreed, (saying or "the kernel's own numbers",), () if agreed else ("the kernel says otherwise",)
-        )
+    if type(what).__name__ in _BOOLEANS:
+        return _agreement(bool(what), measure.saying)
     raise UsageError(
-        f"check a {type(what).__name__}", "", "a journey, a check such as ServiceRules(…), or a comparison"
+        f"check a {type(what).__name__}", "", "A journey, a check such as ServiceRules(…), or a comparison"
     )
 
 
-def _journey(view: JourneyView, hops: Hops, never: Hops, saying: str) -> Verdict:
+def _agreement(agreed: bool, saying: str) -> Verdict:
+    said = saying or "your answer beside the kernel's"
+    return Verdict(agreed, (said,), () if agreed else ("The kernel says otherwise.",))
+
+
+def _journey(view: JourneyView, measure: Measure) -> Verdict:
     try:
-        expected = expectation(hops, never)
+        expected = expectation(measure.hops, measure.never)
     except ValueError as error:
         raise UsageError("check a journey", str(error), "docs/lessons.md has the language of hops") from None
     outcome = match(expected, view.journey)
     if not outcome.passed:
-        return Verdict(False, (saying or view.outcome,), outcome.missed)
+        return Verdict(False, (measure.saying or view.outcome,), outcome.missed)
     told = tuple(f"hop {hop.n}, {hop.node}: {hop.text}" for hop in outcome.found[:SHOWN])
-    return Verdict(True, (saying or "The kernel did it:", *told))
+    return Verdict(True, (measure.saying or "The kernel did it:", *told))
 
 
 def ask_session(session: Session, wanted: Check) -> Verdict:

@@ -20,7 +20,7 @@ from kplab.errors import KplabError, LabError, ProgramError, UnknownNameError, U
 from kplab.jupyter.answers import Answers
 from kplab.jupyter.asking import ScapyPacket, read_config, read_manifest, read_packet, read_request
 from kplab.jupyter.chains import Family, find_chains, graph_of, light
-from kplab.jupyter.checking import Checked, ask_session, check
+from kplab.jupyter.checking import Checked, Measure, ask_session, check
 from kplab.jupyter.comparing import ComparisonView, Wanted, compare, plans_for
 from kplab.jupyter.conntrack import ConntrackTable, read_conntrack
 from kplab.jupyter.graph import ChainGraph
@@ -232,14 +232,19 @@ class Lab:
         self.prediction.say(answer)
         return self.prediction
 
-    def check(self, *what: object, hops: Hops = (), never: Hops = (), saying: str = "") -> Checked:
-        """Judge an exercise: a journey by the hops that it must have, a lesson's check, a comparison's truth.
+    def check(
+        self, *what: object, hops: Hops = (), never: Hops = (), equals: object = ..., saying: str = ""
+    ) -> Checked:
+        """Judge an exercise: a journey by its hops, a lesson's check, an answer that `equals` the kernel's, a truth.
+
+        What is still `...` is said to be not done yet; nothing is raised, so that a notebook runs on.
 
         Raises:
             UsageError: something cannot be checked.
         """
         with self._asked() as session:
-            return check(what, hops, never, saying, lambda wanted: ask_session(session, wanted))
+            measure = Measure(hops, never, equals, saying)
+            return check(what, measure, lambda wanted: ask_session(session, wanted))
 
     def compare(
         self,
@@ -305,8 +310,9 @@ class Lab:
         with self._asked() as session:
             recording = session.send(spec, sender)
             view = JourneyView(tell(recording), recording)
-        if self.prediction is not None and not self.prediction.done:
-            show(self.prediction.saw(view.journey))
+        said = self.prediction.saw(view.journey) if self.prediction else None
+        if said:
+            show(said)
         return view
 
     def _node(self, name: str | None) -> str:

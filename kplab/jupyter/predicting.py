@@ -38,6 +38,8 @@ class Prediction:
         """The letter of the choice that was made."""
         self.verdict: Verdict | None = None
         """What the kernel said of it; None before a journey was seen."""
+        self._graded: str | None = None
+        self._reminded = False
 
     @property
     def prompt(self) -> str:
@@ -66,14 +68,19 @@ class Prediction:
             raise UsageError(f"answer {answer!r}", "there is no such choice", f"One of {letters}")
         self.answer = found.id
 
-    def saw(self, journey: Journey) -> Shown:
-        """Grade the answer by a journey; return what the student reads, also of one that is about something else."""
+    def saw(self, journey: Journey) -> Shown | None:
+        """Grade the answer by a journey; return what the student reads, if there is anything new to be said."""
         reasons = off_topic(self._step.grade.about, journey)
-        if reasons:
-            return Shown(f"<p><i>{escape(reasons[0])}</i></p>", reasons[0])
         if self.answer is None:
-            text = "You have not answered yet. Choose, then send the packet again."
-            return Shown(f"<p><i>{text}</i></p>", text)
+            if reasons or self._reminded:
+                return None
+            self._reminded = True
+            return _remark("You have not answered yet. Choose, then send the packet again.")
+        if self.answer == self._graded:
+            return None
+        if reasons:
+            return _remark(reasons[0])
+        self._graded = self.answer
         self.verdict = grade_prediction(self._step, self.answer, journey)
         return shown_verdict(self.verdict)
 
@@ -103,12 +110,15 @@ class Prediction:
         try:
             from ipywidgets import ToggleButtons
         except ImportError:
-            text = 'Answer with lab.answer("a"), then send the packet.'
-            display(Shown(f"<p><i>{text}</i></p>", text))  # type: ignore[no-untyped-call]
+            display(_remark('Answer with lab.answer("a"), then send the packet.'))  # type: ignore[no-untyped-call]
             return
         buttons = ToggleButtons(options=[choice.id for choice in self.choices], value=None, description="Your answer:")
         buttons.observe(lambda change: self.say(change["new"]) if change["new"] else None, names="value")
         display(buttons)  # type: ignore[no-untyped-call]
+
+
+def _remark(text: str) -> Shown:
+    return Shown(f"<p><i>{escape(text)}</i></p>", text)
 
 
 def shown_verdict(verdict: Verdict) -> Shown:
