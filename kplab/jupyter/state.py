@@ -17,8 +17,7 @@ The document, one list for each kind of part, parts named by their place in it:
 - `lanes`: [origin, target, direction]; `passed`: [station, hook, direction].
 - `maps`: [station, hook, toward, progress at the hop's start, at its end, direction, lanes, passed, lanes ahead].
 - `entries`: conntrack [node, text, original, reply, state, mark, id]; `tables`: lists of entries.
-- `asked`: [where, lookup, fields, ipvs, 1 if it is this hop's], lookup [map, key, element, elements], fields
-  [name, value], ipvs [virtual server, scheduler, chosen, connection, candidates].
+- `asked`: lookups and IPVS's choices, as `Asked` has them, field by field.
 - `hops`: [map, headers, table, asked, sentence, next, evidence, where].
 - `frames`: [time from which it is shown, hop, walk]; -1 is none.
 """
@@ -31,8 +30,7 @@ from typing import Any
 
 import msgspec
 
-from kplab.model.journey import IpvsChoice, Lookup
-from kplab.scene.frame import Asked, Board, CtLine, Frame, HeaderField, Lane, MapState, Mark, Walk, WalkLine
+from kplab.scene.frame import Board, CtLine, Frame, HeaderField, Lane, MapState, Mark, Walk, WalkLine
 from kplab.scene.timeline import Timeline
 
 Part = list[Any]
@@ -44,10 +42,10 @@ class Pool:
     """Parts of one kind, each kept once."""
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[Part | Document] = []
         self._known: dict[bytes, int] = {}
 
-    def add(self, part: Part) -> int:
+    def add(self, part: Part | Document) -> int:
         """Return the part's place in the pool; a part that is there already is not kept again."""
         key = msgspec.json.encode(part)
         place = self._known.setdefault(key, len(self.parts))
@@ -97,7 +95,7 @@ class StatePacker:
     def _pack_hop(self, timeline: Timeline, frame: Frame) -> Part:
         headers = self._headers.add([_header(field) for field in frame.headers])
         table = self._tables.add([self._entries.add(_entry(line)) for line in frame.conntrack])
-        asked = self._asked.add(_asked(frame.asked)) if frame.asked is not None else -1
+        asked = self._asked.add(msgspec.to_builtins(frame.asked)) if frame.asked is not None else -1
         state = self._pack_map(timeline, frame)
         return [state, headers, table, asked, frame.sentence, frame.next, frame.evidence, frame.where]
 
@@ -176,22 +174,6 @@ def _entry(line: CtLine) -> Part:
 
 def _lane(lane: Lane) -> Part:
     return [lane.origin, lane.target, lane.direction]
-
-
-def _asked(asked: Asked) -> Part:
-    fields = [[field.name, field.value] for field in asked.fields]
-    return [asked.where, _lookup(asked.lookup), fields, _ipvs(asked.ipvs), int(asked.here)]
-
-
-def _lookup(lookup: Lookup | None) -> Part | None:
-    return [lookup.map, lookup.key, lookup.element, lookup.elements] if lookup is not None else None
-
-
-def _ipvs(choice: IpvsChoice | None) -> Part | None:
-    if choice is None:
-        return None
-    candidates = [list(msgspec.structs.astuple(server)) for server in choice.candidates]
-    return [choice.virtual_server, choice.scheduler, choice.chosen, choice.connection, candidates]
 
 
 def _progress(frame: Frame) -> float:

@@ -9,18 +9,6 @@ function named(names, part) {
 
 const LINE = ["mark", "chain", "depth", "number", "rule", "note", "tried", "evidence", "full", "count", "disagreement"];
 const LANE = ["origin", "target", "direction"];
-const SERVER = ["address", "weight", "active_before", "active_after", "inactive_before", "inactive_after"];
-
-function askedOf(part) {
-  const [where, lookup, fields, ipvs, here] = part;
-  const choice = ipvs && named(["virtual_server", "scheduler", "chosen", "connection"], ipvs);
-  if (choice) choice.candidates = ipvs[4].map((server) => named(SERVER, server));
-  return {
-    where, here: here === 1, ipvs: choice,
-    lookup: lookup && named(["map", "key", "element", "elements"], lookup),
-    fields: fields.map((field) => named(["name", "value"], field)),
-  };
-}
 
 function mapsOf(state) {
   const lanes = state.lanes.map((lane) => named(LANE, lane));
@@ -81,7 +69,7 @@ class Story {
       named(["node", "text", "original", "reply", "state", "mark", "id"], one)
     ));
     this._tables = state.tables.map((list) => list.map((i) => entries[i]));
-    this._asked = state.asked.map(askedOf);
+    this._asked = state.asked;
   }
 
   hopAt(t) {

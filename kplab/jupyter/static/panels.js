@@ -63,11 +63,13 @@ class WalkView {
       this.list.replaceChildren();
       return;
     }
-    const path = walk.path.map(shortChain).join(" → ") || walk.hook || "";
+    const chains = walk.path.map(shortChain);
+    const path = chains.length > 3 ? [chains[0], "…", ...chains.slice(-2)] : chains;
     this.title.replaceChildren(
       el("span", "kplab-muted", `${walk.running ? "" : "last walk: "}${walk.node} · ${walk.table || "?"} · `),
-      el("b", "", path), el("span", "kplab-count", `tried ${group(walk.tried)}`),
+      el("b", "", path.join(" → ") || walk.hook || ""), el("span", "kplab-count", `tried ${group(walk.tried)}`),
     );
+    this.title.title = walk.path.join(" → ");
     const rows = walk.lines.flatMap((line, place) => this._rowsOf(line, walk.running && place === walk.lines.length - 1));
     this.list.replaceChildren(...rows);
     this.list.scrollTop = this.list.scrollHeight;
@@ -175,7 +177,8 @@ function lookupRows(lookup, fields) {
   const many = lookup.elements > 0 ? ` among ${group(lookup.elements)} element${lookup.elements === 1 ? "" : "s"}` : "";
   const rows = [el("div", "", el("b", "", lookup.map), `   1 lookup${many}`)];
   fields.forEach((field, place) => rows.push(
-    el("div", "kplab-pair", el("span", "kplab-key", place ? ". " : "key "), `${field.name} `, el("span", "kplab-request", field.value)),
+    el("div", "kplab-pair", el("span", "kplab-key", place ? ". " : "key "), `${field.name} `,
+      el("span", "kplab-request", field.value), field.data ? el("span", "kplab-muted", `  ${field.data}`) : null),
   ));
   if (lookup.element === null) return [...rows, el("div", "kplab-wrong", "✗ no element has this key")];
   const parted = lookup.element.lastIndexOf(" : ");
@@ -234,29 +237,47 @@ class TimelineView {
     this.element.setAttribute("aria-label", "Hop");
     this.element.setAttribute("aria-valuemin", "1");
     this.element.setAttribute("aria-valuemax", String(Math.max(marks.length, 1)));
-    this._cells = [];
+    this._runs = [];
+    this._cells = marks.map((mark) => this._addMark(mark));
     this._hop = -1;
-    let run = null;
-    for (const mark of marks) {
-      const before = marks[mark.hop - 1];
-      const parted = !before || before.packet !== mark.packet || before.direction !== mark.direction;
-      if (parted || before.node !== mark.node) {
-        const arrow = parted ? (mark.direction === "request" ? "→ " : "← ") : "";
-        run = el("div", `kplab-run${parted ? " kplab-parted" : ""}`, el("div", "kplab-run-name", `${arrow}${mark.node}`), el("div", "kplab-marks"));
-        this.element.append(run);
-      }
-      const cell = el("span", `kplab-mark kplab-${mark.direction}${mark.disagreement ? " kplab-wrong" : ""}`, mark.disagreement ? "!" : EVIDENCE[mark.evidence]);
-      cell.title = `hop ${mark.hop + 1}: ${mark.label} in ${mark.node} (${mark.evidence})`;
-      cell.dataset.hop = mark.hop;
-      run.lastChild.append(cell);
-      this._cells.push(cell);
-    }
     const lost = banners.find((banner) => banner.kind === "lost");
     if (lost) this.element.append(el("div", "kplab-wrong", `╳ ${lost.text.split(",")[0]}`));
     this.element.addEventListener("click", (event) => {
       const { hop } = event.target.dataset;
       if (hop !== undefined) seek(Number(hop));
     });
+  }
+
+  _addMark(mark) {
+    const before = this.marks[mark.hop - 1];
+    const parted = !before || before.packet !== mark.packet || before.direction !== mark.direction;
+    if (parted || before.node !== mark.node) {
+      const run = { arrow: parted ? (mark.direction === "request" ? "→ " : "← ") : "", node: mark.node, count: 0 };
+      run.name = el("div", "kplab-run-name");
+      run.marks = el("div", "kplab-marks");
+      this.element.append(el("div", `kplab-run${parted ? " kplab-parted" : ""}`, run.name, run.marks));
+      this._runs.push(run);
+    }
+    const sign = mark.disagreement ? "!" : EVIDENCE[mark.evidence];
+    const cell = el("span", `kplab-mark kplab-${mark.direction}${mark.disagreement ? " kplab-wrong" : ""}`, sign);
+    cell.title = `hop ${mark.hop + 1}: ${mark.label} in ${mark.node} (${mark.evidence})`;
+    cell.dataset.hop = mark.hop;
+    const run = this._runs[this._runs.length - 1];
+    run.marks.append(cell);
+    run.count += 1;
+    return cell;
+  }
+
+  /** Give each mark its share of `width`; names are written where there is room over their marks. */
+  layOut(width) {
+    const parts = this._runs.filter((run) => run.arrow).length;
+    const share = (width - this._runs.length * 4 - parts * 9) / Math.max(this.marks.length, 1);
+    const size = Math.floor(Math.min(Math.max(share, 8), 13) * 10) / 10;
+    this.element.style.setProperty("--kplab-mark", `${size}px`);
+    for (const run of this._runs) {
+      const fits = run.count * size >= (run.arrow.length + run.node.length) * 6.4;
+      run.name.textContent = fits ? `${run.arrow}${run.node}` : run.arrow.trim();
+    }
   }
 
   paint(hop) {
@@ -269,10 +290,14 @@ class TimelineView {
     const mark = this.marks[hop];
     this.element.setAttribute("aria-valuenow", String(hop + 1));
     if (mark) this.element.setAttribute("aria-valuetext", `hop ${hop + 1} of ${this.marks.length}: ${mark.label} in ${mark.node}`);
-    const cell = this._cells[hop];
-    if (cell) {
-      const middle = cell.offsetLeft - this.element.offsetLeft - this.element.clientWidth / 2;
-      this.element.scrollLeft = Math.max(middle, 0);
-    }
+    this.show();
+  }
+
+  /** Bring the hop that is shown into sight. */
+  show() {
+    const cell = this._cells[this._hop];
+    if (!cell) return;
+    const middle = cell.offsetLeft - this.element.clientWidth / 2;
+    this.element.scrollLeft = Math.max(middle, 0);
   }
 }

@@ -151,6 +151,15 @@ class Face {
     this._last = frame;
   }
 
+  layOut(width) {
+    this.root.dataset.narrow = String(width < 720);
+    this.map.layOut(width);
+    this.timeline.layOut(width);
+    this._last = {};
+    this.paint();
+    this.timeline.show();
+  }
+
   stop() {
     this.playback.pause();
     if (this._tick !== null) window.cancelAnimationFrame(this._tick);
@@ -174,7 +183,7 @@ function render({ model, el: host }) {
   model.on("msg:custom", answered);
   const sizes = new ResizeObserver(() => {
     const width = face.root.clientWidth - 24;
-    if (width > 0) { face.map.layOut(width); face._last = {}; face.paint(); }
+    if (width > 0) face.layOut(width);
   });
   sizes.observe(face.root);
   return () => {
@@ -183,4 +192,5 @@ function render({ model, el: host }) {
   };
 }
 
+export { Playback, Story };
 export default { render };

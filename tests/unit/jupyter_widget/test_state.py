@@ -23,7 +23,6 @@ pytestmark = pytest.mark.unit
 
 RECORDINGS = sorted(path.stem for path in (Path(__file__).parents[2] / "data" / "recordings").glob("*.kptrace"))
 LINE = ("mark", "chain", "depth", "number", "rule", "note", "tried", "evidence", "full", "count", "disagreement")
-SERVER = ("address", "weight", "active_before", "active_after", "inactive_before", "inactive_after")
 
 Told = tuple[Journey, Topology]
 Document = dict[str, Any]
@@ -59,7 +58,7 @@ def unpacked(state: Document, t: float) -> Document:
         "headers": [dict(zip(("name", "value", "was"), field, strict=True)) for field in state["headers"][headers]],
         "walk": _walk(state, walk) if walk >= 0 else None,
         "conntrack": [_entry(state["entries"][i]) for i in state["tables"][table]],
-        "asked": _asked(state["asked"][asked]) if asked >= 0 else None,
+        "asked": state["asked"][asked] if asked >= 0 else None,
     }  # fmt: skip
 
 
@@ -105,21 +104,6 @@ def _lines(state: Document, number: int) -> list[int]:
 
 def _entry(entry: list[Any]) -> Document:
     return dict(zip(("node", "text", "original", "reply", "state", "mark", "id"), entry, strict=True))
-
-
-def _asked(part: list[Any]) -> Document:
-    where, lookup, fields, ipvs, here = part
-    choice = None
-    if ipvs is not None:
-        choice = dict(zip(("virtual_server", "scheduler", "chosen", "connection"), ipvs, strict=False))
-        choice["candidates"] = [dict(zip(SERVER, server, strict=True)) for server in ipvs[4]]
-    return {
-        "where": where,
-        "lookup": dict(zip(("map", "key", "element", "elements"), lookup, strict=True)) if lookup else None,
-        "fields": [{"name": name, "value": value} for name, value in fields],
-        "ipvs": choice,
-        "here": here == 1,
-    }
 
 
 def moments(timeline: Timeline) -> list[float]:
