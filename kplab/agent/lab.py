@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kplab.agent.ipvs_choices import IpvsChoices
 from kplab.agent.node_state import NodeReader
 from kplab.agent.proxies import Proxy
 from kplab.agent.sockets import Sockets
@@ -56,6 +57,7 @@ class Lab:
     proxies: list[Proxy] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     sockets: Sockets = field(default_factory=Sockets)
+    choices: IpvsChoices = field(default_factory=IpvsChoices)
     recordings: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def namespace(self, name: str) -> Namespace:

@@ -60,6 +60,7 @@ def record(lab: Lab, request: Send, hangup: int) -> Recording:
         )
         for state in before
     ]
+    exchange.events += lab.choices.events(lab.watch, after)
     return Recording(
         facts=structs.replace(lab.facts, taken_at=datetime.now(UTC).isoformat(timespec="milliseconds")),
         topology=lab.topology,
@@ -102,6 +103,7 @@ class _Exchange:
         self._lab.helpers.nursery.read()
         self._proxied()
         self._lab.sockets.discard()
+        self._lab.choices.discard()
         self._lab.watch.begin()
 
     def _gather(self, client: RunningClient | None) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from kplab import __version__
+from kplab.agent.ipvs_choices import watch_choices
 from kplab.agent.lab import Helpers, Lab, Server
 from kplab.agent.node_state import NodeReader
 from kplab.agent.planning import plan_manifest
@@ -31,6 +32,8 @@ from kplab.trace.recording import Facts
 
 SERVERS_LIMIT = 10.0
 MODES = ("iptables", "ipvs", "nftables", "userspace", "ebpf")
+ADDRESSED = ("nftables", "ipvs")
+"""Modes that write the node's own addresses into what they make, for NodePorts: these must exist before kube-proxy."""
 
 Tell = Callable[[str, bool, float], None]
 """Called with a step's name, whether it is done, and the seconds since the start."""
@@ -79,9 +82,7 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         tracing.load(topology.namespaces)
         sockets = attach_sockets(request.mode, topology, namespaces, helpers.runner)
     with steps.step("links, addresses, routes"):
-        # kube-proxy needs a while until it looks at anything; unless its rules depend on the node's addresses, it
-        # may start before they exist.
-        early = request.with_proxy and request.mode != "nftables" and "nodePortAddresses" not in request.config
+        early = _may_start_early(request)
         nodes = [ns.name for ns in topology.namespaces if ns.role == "node"]
         proxies = [start_proxy(node, request.backend, request.mode) for node in nodes] if early else []
         listening = _start_servers(topology, helpers)
@@ -102,8 +103,14 @@ def build_lab(request: Up, helpers: Helpers, sandbox: str, hangup: int, tell: Te
         topology, facts, request.manifest, namespaces, helpers, watch,
         PacketSender(namespaces, helpers.crafter, helpers.runner, rng),
         NodeReader(namespaces, helpers.runner, request.backend), tracing, proxies, servers, sockets,
+        watch_choices(request.mode, sandbox, helpers.runner),
     )  # fmt: skip
     return lab, steps.elapsed()
+
+
+def _may_start_early(request: Up) -> bool:
+    """Tell whether kube-proxy may start before the node has addresses: it needs a while until it looks at anything."""
+    return request.with_proxy and request.mode not in ADDRESSED and "nodePortAddresses" not in request.config
 
 
 def _require_mode(mode: str) -> None:

@@ -86,6 +86,8 @@ class IpvsChoice(msgspec.Struct, frozen=True):
     chosen: str
     connection: str | None = None
     """The connection entry that was made, as `ipvsadm -Lnc` prints it."""
+    template: str | None = None
+    """The entry by which ClientIP affinity keeps the client's choice, printed likewise; its client's port is 0."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):

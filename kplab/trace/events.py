@@ -171,8 +171,21 @@ class Proxied(msgspec.Struct, frozen=True, tag="proxied"):
     dialled_to: str
 
 
+class IpvsConnection(msgspec.Struct, frozen=True, tag="ipvs-connection"):
+    """IPVS made a connection entry for the real server that its scheduler chose (a kprobe on ip_vs_conn_new)."""
+
+    protocol: Literal["TCP", "UDP", "SCTP"]
+    client: str
+    """"10.244.1.5:40000", "[fd00::1]:40000"; of a template the port is 0."""
+    virtual: str
+    destination: str
+    template: bool = False
+    """Whether it is the entry by which ClientIP affinity keeps a client's choice, and no connection's own."""
+
+
 What = (
-    SocketCall
+    IpvsConnection
+    | SocketCall
     | Proxied
     | NftTrace
     | LegacyTrace

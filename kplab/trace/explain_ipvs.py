@@ -66,7 +66,8 @@ def ipvs_meaning(rule: Rule, table: str, headers: Headers, lookup: Lookup | None
     if target == "RETURN" and chain in ("KUBE-NODE-PORT", "KUBE-LOAD-BALANCER"):
         return "externalTrafficPolicy is Local, so it is not marked: the endpoint shall see who asked"
     if (table, target) in _CHAINS:
-        return f"every packet goes on to {target}, {_CHAINS[table, target]}"
+        who = "it is for a load balancer's IP, so the packet" if asked else "every packet"
+        return f"{who} goes on to {target}, {_CHAINS[table, target]}"
     return None
 
 

@@ -22,7 +22,7 @@ from kplab.trace.place import Place, Told
 from kplab.trace.routes import choose_route
 from kplab.trace.story import ct_at, flow_of
 from kplab.trace.tell_chain import tell_visit
-from kplab.trace.tell_ipvs import BOUND, answers_at, choice_of, request_sentence, turned_back
+from kplab.trace.tell_ipvs import bound, choice_of, nobody_to_choose, request_sentence, seen_choice, turned_back
 
 
 class LifeTeller:
@@ -49,6 +49,8 @@ class LifeTeller:
             if self.ended:
                 return self.hops
             following = hooks[place + 1] if place + 1 < len(hooks) else None
+            if following is None and self._refused_by_ipvs(hook):
+                return self.hops
             self._between(hook, following)
         if hooks[-1] in ("INPUT", "POSTROUTING"):
             self._conntrack(hooks[-1])
@@ -141,8 +143,26 @@ class LifeTeller:
         choice = choice_of(state, before, after) if state is not None else None
         if state is None or choice is None or before.src != after.src:
             return False
-        text = request_sentence(state, visit.hook, choice, before, first=self.place.number == 1)
-        self.hops.append(self._make("IPVS", before, after, "rebuilt", text, hook=visit.hook, ipvs=choice))
+        first = self.place.number == 1
+        event = seen_choice(self.place.story.recording.events, self.life.node, before, after) if first else None
+        text = request_sentence(state, visit.hook, choice, before, first=first, seen=event is not None)
+        evidence: Evidence = "rebuilt" if event is None else "seen"
+        known = {} if event is None else {"stamp": event.stamp, "events": (event.n,)}
+        self.hops.append(self._make("IPVS", before, after, evidence, text, hook=visit.hook, ipvs=choice, **known))
+        return True
+
+    def _refused_by_ipvs(self, hook: Hook) -> bool:
+        """End the packet where IPVS had nobody to choose, and sent an ICMP error; tell whether it was so."""
+        flow = flow_of(self.life.visits[-1].headers, self.mark)
+        text = nobody_to_choose(self.place.story.states.get(self.life.node), hook, flow)
+        complaint = self.place.story.complaint(self.life.node, self.place.number, self.place.direction)
+        if text is None or complaint is None or self.place.direction == "reply":
+            return False
+        self.ended = True
+        event = complaint.path.event
+        self.hops.append(
+            self._make("rejected", flow, flow, "seen", text, hook=hook, stamp=event.stamp, events=(event.n,))
+        )
         return True
 
     def _next_headers(self, visit: Visit) -> Headers | None:
@@ -211,8 +231,8 @@ class LifeTeller:
             disagreement = f"{self.life.node}: its routes lead out of {route.device}; the kernel chose {oif}."
         flow = flow_of(headers, self.mark)
         text = explain.routed(headers.dst, route, oif, local=local, again=again)
-        if local and seen.hook != "OUTPUT" and answers_at(state, headers.dst):
-            text += BOUND
+        if local and seen.hook != "OUTPUT":
+            text += bound(state, headers.dst)
         device = route.device if route else oif
         self.hops.append(self._make("route", flow, flow, "rebuilt", text, interface=device, disagreement=disagreement))
 
