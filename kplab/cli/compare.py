@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from kplab.cli.compare_run import Doing, OverdueError, Ran, Runs
 from kplab.cli.output import check_output, put
 from kplab.cli.report import ExitCode, report
 from kplab.cli.trace import read_spec
@@ -22,6 +21,7 @@ from kplab.model.packet import ClientSpec, SendSpec
 from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
 from kplab.modes.registry import known_modes
 from kplab.session.base import LabPlan, Report, Session, Step
+from kplab.session.runs import Doing, OverdueError, Ran, Runs
 from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines

@@ -44,8 +44,8 @@ class LabPlan:
     config: str = ""
     """A KubeProxyConfiguration's YAML text, or empty."""
     sandbox: str = "auto"
-    limit: float | None = None
-    """Seconds that building may take, once the agent stands; None for as long as the session's own limit."""
+    until: float | None = None
+    """When it must stand, as `time.monotonic` counts; None for the session's own limit."""
 
 
 class Shell(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -202,7 +203,8 @@ def bring_up(channel: Channel, plan: LabPlan, report: Report | None) -> LabUp:
         if report:
             report(Step(message.step, message.done, message.seconds))
 
-    return ask(channel, request, LabUp, plan.limit or UP_LIMIT, progress)
+    limit = UP_LIMIT if plan.until is None else min(max(plan.until - time.monotonic(), 0.0), UP_LIMIT)
+    return ask(channel, request, LabUp, limit, progress)
 
 
 def greet(channel: Channel, limit: float = GREETING_LIMIT, progress: Callable[[Progress], None] | None = None) -> None:

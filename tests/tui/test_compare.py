@@ -6,15 +6,19 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 from textual.pilot import Pilot
 
 from kplab.scene.side_by_side import Story
+from kplab.session.base import LabPlan, Report, Session
+from kplab.session.replay import ReplaySession
 from kplab.trace.compare import name_of
 from kplab.trace.file import read_trace
 from kplab.trace.journey import tell
@@ -36,6 +40,7 @@ def story(name: str) -> Story:
     return Story(name_of(facts.mode, facts.backend), facts.sandbox, tell(recording), recording.topology)
 
 
+OpenStage = Callable[..., AbstractAsyncContextManager[Any]]
 STORIES = ("nft-curl", "nftables-curl", "ebpf-curl")
 
 
@@ -248,3 +253,40 @@ async def test_a_picture_of_it_is_whole(size: tuple[int, int], tmp_path: Path) -
     if shutil.which("rsvg-convert"):
         subprocess.run(["rsvg-convert", "-o", str(tmp_path / "compare.png"), str(file)], check=True)
         assert (tmp_path / "compare.png").stat().st_size > 10_000
+
+
+async def test_a_packet_is_sent_through_another_mode_from_the_lesson_screen(
+    stage: OpenStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`d` asks for a mode, runs a second lab of the recorded cluster, and shows both; leaving goes back and ends it."""
+    closed = threading.Event()
+
+    class Second(ReplaySession):
+        """The second lab."""
+
+        def close(self) -> None:
+            """End."""
+            closed.set()
+
+    second = read_trace(DATA / "lab-nftables-curl.kptrace")
+    plans: list[LabPlan] = []
+
+    def start(plan: LabPlan, report: Report) -> Session:
+        plans.append(plan)
+        return Second(second)
+
+    monkeypatch.setattr("kplab.tui.screens.beside.start_lab_live", lambda: start)
+    first = read_trace(DATA / "lab-nft-curl.kptrace")
+    async with stage(size=(120, 40)) as shown_stage:
+        await shown_stage.press("d")
+        assert "Send a packet first" in " ".join(shown_stage.notices())
+        shown_stage.screen.desk.told(tell(first), structs.replace(first, spec=second.spec), 0.0, play=False)
+        await shown_stage.press("d", "down", "down", "enter")
+        assert shown_stage.pilot is not None
+        while "nftables namespaces" not in shown_stage.text():
+            await shown_stage.pilot.pause(0.02)
+        assert "iptables-nft namespaces" in shown_stage.text()
+        assert (plans[0].mode, plans[0].manifest) == ("nftables", first.manifest)
+        await shown_stage.press("q")
+        assert shown_stage.app.screen is shown_stage.screen
+        assert closed.wait(5)

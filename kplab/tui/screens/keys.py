@@ -32,6 +32,7 @@ PACKET = (
         "f", "elsewhere", "send from elsewhere", id="packet.elsewhere", tooltip="Send it again from another pod or node"
     ),
     Binding("c", "client", "other client", id="packet.client", tooltip="Change between scapy, curl, tcp and udp"),
+    Binding("d", "beside", "other mode", id="packet.beside", tooltip="The same packet through another mode too"),
 )
 
 TABLES = (

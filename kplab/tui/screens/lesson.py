@@ -19,6 +19,7 @@ from kplab.tui.feed import Feed
 from kplab.tui.help import Help
 from kplab.tui.messages import Failed, NamesKnown, NodesRead, StepChanged, Told
 from kplab.tui.rulebook import rulebooks
+from kplab.tui.screens.beside import BesideActions
 from kplab.tui.screens.keys import KEYS, keys_text
 from kplab.tui.screens.overlays import TextScreen, help_text
 from kplab.tui.screens.packets import PacketActions
@@ -55,7 +56,7 @@ LOW, SHORT, TINY = 40, 30, 24
 FRAMES_A_SECOND = 30
 
 
-class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions):
+class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions, BesideActions):
     """Shows a desk. Without a lesson it is the picture alone; without a live lab it has no prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(KEYS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import pytest
 
 from kplab.cli import compare as command
 from kplab.cli.compare import read_options
-from kplab.cli.compare_run import OverdueError, Runs
 from kplab.cli.report import ExitCode
 from kplab.errors import LabError, ProtocolError, UsageError
 from kplab.model.packet import ClientSpec, SendSpec
 from kplab.session.base import ExecResult, LabPlan, Report, Session, Step
 from kplab.session.replay import ReplaySession
+from kplab.session.runs import OverdueError, Runs
 from kplab.trace.compare import Comparison
 from kplab.trace.file import read_trace
 from kplab.trace.recording import Recording
@@ -59,7 +60,8 @@ def runs(lab: Session, limit: float = 60.0) -> Runs:
     """Runs whose labs are all this one; its building has one step."""
 
     def start(plan: LabPlan, told: Report) -> Session:
-        assert plan.limit == limit
+        assert plan.until is not None
+        assert 0 < plan.until - time.monotonic() <= limit
         told(Step("links", False, 0.0))
         return lab
 

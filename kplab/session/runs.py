@@ -1,4 +1,4 @@
-"""Running one mode after the other for `kplab compare`: a lab each, within a limit of time, ended when asked."""
+"""Labs run one after the other, each with a packet and a limit of time, and ended when asked: for comparing modes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class OverdueError(LabError):
 class Runs:
     """Runs one lab at a time, each for `limit` seconds at most. `stop` may be called from any thread."""
 
-    def __init__(self, limit: float, start: Start, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._start, self._clock = limit, start, clock
+    def __init__(self, limit: float, start: Start) -> None:
+        self._limit, self._start = limit, start
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -68,7 +68,7 @@ class Runs:
 
         with self._timed(now) as until:
             say("building a lab")
-            session = self._start(replace(plan, limit=self._limit), lambda step: self._step(step, until, say))
+            session = self._start(replace(plan, until=until), lambda step: self._step(step, until, say))
             with self._lock:
                 self._session = session
             self._check(until)
@@ -85,13 +85,13 @@ class Runs:
             say(step.name)
 
     def _check(self, until: float) -> None:
-        if self._stopped.is_set() or self._clock() >= until:
+        if self._stopped.is_set() or time.monotonic() >= until:
             raise OverdueError("build a lab")
 
     @contextmanager
     def _timed(self, doing: list[str]) -> Iterator[float]:
         """Close the lab at the limit or the end; what fails because of that is told as what it is."""
-        until = self._clock() + self._limit
+        until = time.monotonic() + self._limit
         timer = threading.Timer(self._limit, self._close)
         timer.daemon = True
         timer.start()
@@ -100,7 +100,7 @@ class Runs:
         except KplabError as error:
             if self._stopped.is_set():
                 raise OverdueError("it was interrupted", doing[0]) from error
-            if self._clock() >= until:
+            if time.monotonic() >= until:
                 tried = f"it was not done within {self._limit:g} s"
                 raise OverdueError(tried, f"it was at: {doing[0]}", "(more time: --limit SECONDS)") from error
             raise
