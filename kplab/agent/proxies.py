@@ -22,6 +22,8 @@ LONGEST_MEMORY = 4096
 SYNC_LIMIT = 120.0
 """Seconds after which a sync is given up: large clusters take tens of seconds with kube-proxy's very commands."""
 
+LACKING = "kplab doctor names what this kernel or its tools lack; a guest has a kernel of its own: --sandbox microvm"
+
 
 @dataclass(slots=True)
 class Proxy:
@@ -108,7 +110,7 @@ def wait_synced(proxies: list[Proxy], mtime_ns: int, hangup: int, limit: float =
             raise LabError("wait for kube-proxy", "whoever asked for it has gone")
     for proxy in proxies:
         if proxy.error:
-            raise ApplyError(f"kube-proxy on {proxy.node} did not take the manifest", proxy.error)
+            raise ApplyError(f"kube-proxy on {proxy.node} did not take the manifest", proxy.error, LACKING)
 
 
 def read_reports(proxy: Proxy) -> None:

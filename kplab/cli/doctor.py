@@ -17,6 +17,7 @@ from kplab.session.sandbox.check import OTHER_WAYS, Check, Unavailable, can_run,
 from kplab.session.sandbox.container_check import container_checks
 from kplab.session.sandbox.container_image import IPVS
 from kplab.session.sandbox.microvm_check import can_run_microvm, microvm_checks
+from kplab.session.sandbox.modes_check import mode_checks
 
 SMALLEST = (60, 20)
 """Columns and rows below which the screen cannot be drawn."""
@@ -25,7 +26,7 @@ SMALLEST = (60, 20)
 def doctor(*, as_json: bool) -> ExitCode:
     """Print every check; the status is 0 when a lab can be started here, and 3 when not."""
     in_containers = container_checks()
-    looked_at = [*checks(), *microvm_checks(), ebpf_check(), *in_containers, *_terminal()]
+    looked_at = [*checks(), *mode_checks(), *microvm_checks(), ebpf_check(), *in_containers, *_terminal()]
     lacking = can_run()
     can_contain = all(check.ok for check in in_containers if IPVS not in check.name)
     if as_json:

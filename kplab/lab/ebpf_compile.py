@@ -6,6 +6,7 @@ either is another file.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -50,10 +51,13 @@ def compiled_object(runner: Runner, folder: Path, text: bytes) -> Path:
         runner.run(argv, text, limit=COMPILE_LIMIT)
         fresh.rename(made)
     except OSError as error:
-        raise SandboxError(
-            "keep the compiled BPF programs", f"{folder}: {error.strerror}", "make room there"
-        ) from error
+        raise SandboxError("keep the compiled BPF programs", f"{folder}: {error.strerror}", _room(folder)) from error
     except ProgramError as error:
         fresh.unlink(missing_ok=True)
-        raise SandboxError("compile the BPF programs", error.happened, MEND) from error
+        full = os.strerror(errno.ENOSPC) in error.happened
+        raise SandboxError("compile the BPF programs", error.happened, _room(folder) if full else MEND) from error
     return made
+
+
+def _room(folder: Path) -> str:
+    return f"make room in {folder}, or let XDG_CACHE_HOME name a folder that has some"

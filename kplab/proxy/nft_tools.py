@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,8 @@ from kplab.errors import ApplyError, ProgramError
 from kplab.lab.run import Runner
 from kplab.model.cluster import Family
 from kplab.modes.nft_objects import TABLE, table_words
+from kplab.modes.nft_version import UPGRADE, too_old
 from kplab.proxy.tools import LIMIT
-
-OLDEST = (1, 0, 1)
-"""The first nft that kube-proxy takes (pkg/proxy/nftables, getNFTablesInterface)."""
 
 TOO_LONG = "Message too long"
 
@@ -77,16 +74,9 @@ def require_nft(runner: Runner) -> None:
         ProgramError: nft is missing, or too old.
 
     """
-    told = runner.run(["nft", "--version"]).stdout
-    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", told)
-    version = tuple(int(part) for part in found.groups()) if found else ()
-    if version < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
-        raise ProgramError(
-            "use nft",
-            f"nftables mode wants version {wanted} or later, and this is {told.strip() or 'unknown'}",
-            "upgrade the package nftables, or use mode iptables",
-        )
+    wrong = too_old(runner.run(["nft", "--version"]).stdout)
+    if wrong:
+        raise ProgramError("use nft", wrong, UPGRADE)
 
 
 def remove_tables(runner: Runner) -> None:

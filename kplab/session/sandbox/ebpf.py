@@ -13,6 +13,7 @@ from kplab.session.sandbox.namespaces import search_path
 MEND = "apt-get install --no-install-recommends clang llvm libbpf-dev libc6-dev-i386 bpftool"
 PROGRAMS = ("clang", "bpftool")
 HEADER = Path("/usr/include/bpf/bpf_helpers.h")
+KERNEL = "it takes Linux 5.14 with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF; every other mode works without"
 CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
 """linux/capability.h: to attach to socket calls, to mount a bpffs and to load programs."""
 
@@ -22,7 +23,7 @@ def require_ebpf(
     *,
     header: Path = HEADER,
     uid: int | None = None,
-    status: Path = Path("/proc/self/status"),
+    proc: Path = Path("/proc"),
 ) -> None:
     """Do nothing where eBPF mode can run.
 
@@ -36,7 +37,7 @@ def require_ebpf(
             "BPF programs on socket calls cannot be loaded from a user namespace: it takes root",
             "sudo kplab …; every other mode works without",
         )
-    held = _capabilities(status)
+    held = _capabilities(proc / "self/status")
     lacking = [name for name, bit in (("CAP_NET_ADMIN", CAP_NET_ADMIN), ("CAP_SYS_ADMIN", CAP_SYS_ADMIN))
                if not held >> bit & 1]  # fmt: skip
     if lacking:
@@ -45,6 +46,11 @@ def require_ebpf(
             f"this root lacks {' and '.join(lacking)}",
             "in a container: --cap-add SYS_ADMIN,NET_ADMIN",
         )
+    lacking = [kind for kind in ("bpf", "cgroup2") if f"\t{kind}\n" not in (proc / "filesystems").read_text()]
+    if lacking:
+        raise SandboxError(tried, f"this kernel has no {' and no '.join(lacking)} file system", KERNEL)
+    if "0::" not in (proc / "self/cgroup").read_text():
+        raise SandboxError(tried, f"this process is in no cgroup v2: {proc}/self/cgroup has no line 0::", KERNEL)
     find = which or (lambda name: shutil.which(name, path=search_path()))
     missing = [name for name in PROGRAMS if find(name) is None]
     if missing:

@@ -31,6 +31,7 @@ int kplab_connect4(struct bpf_sock_addr *ctx)
 }
 char _license[] SEC("license") = "GPL";
 """
+SAFE = UNSAFE.replace("return *value & 1", "return value ? *value & 1 : 1")
 LOAD = """
 import json, sys
 from pathlib import Path
@@ -46,11 +47,16 @@ except KplabError as error:
 """
 
 
-def load(source: str, folder: Path) -> list[str]:
-    """Compile and load a C source in a mount namespace with a bpffs; return the error's class and texts."""
+def load(source: str, folder: Path, room: str = "") -> list[str]:
+    """Compile and load a C source in a mount namespace with a bpffs; return the error's class and texts.
+
+    `room` is the size of the cache's file system, if it has one of its own.
+    """
     bpffs = folder / "bpffs"
     bpffs.mkdir()
-    script = 'mount -t bpf bpf "$3" && exec "$0" -c "$1" "$2" "$3"'
+    (folder / "cache").mkdir()
+    small = f'mount -t tmpfs -o size={room} cache "$2" && ' if room else ""
+    script = small + 'mount -t bpf bpf "$3" && exec "$0" -c "$1" "$2" "$3"'
     argv = ["unshare", "--mount", "sh", "-c", script, sys.executable, LOAD, str(folder / "cache"), str(bpffs)]
     done = subprocess.run(argv, input=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -82,3 +88,11 @@ def test_a_source_that_clang_refuses_is_named_with_its_message(tmp_path: Path) -
     assert (kind, tried) == ("SandboxError", "compile the BPF programs")
     assert "error:" in happened
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_no_room_for_the_compiled_object_is_named_with_the_folder(tmp_path: Path) -> None:
+    """Clang's own words, and where to make room."""
+    kind, tried, happened, hint = load(SAFE, tmp_path, room="4k")
+    assert (kind, tried) == ("SandboxError", "compile the BPF programs")
+    assert "No space left on device" in happened
+    assert f"make room in {tmp_path / 'cache'}" in hint

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kplab.errors import ApplyError, SandboxError
-from kplab.lab.ebpf import load_programs, own_cgroup
+from kplab.errors import ApplyError, LabError, SandboxError
+from kplab.lab.ebpf import attach_balancers, load_programs, own_cgroup
 from kplab.lab.ebpf_compile import MEND, compiled_object, source
+from kplab.lab.netns import NetworkNamespaces
 from kplab.lab.run import Expect, Finished, ScriptedRunner, SystemRunner
+from kplab.model.topology import Topology
 
 pytestmark = pytest.mark.unit
 
@@ -72,6 +74,23 @@ def test_the_cgroup_of_a_process_is_that_of_the_v2_hierarchy(tmp_path: Path) -> 
     listing = tmp_path / "cgroup"
     listing.write_text("8:pids:/elsewhere\n0::/user.slice/session\n")
     assert own_cgroup(Path("/run/kplab/cgroup"), listing) == Path("/run/kplab/cgroup/user.slice/session")
+
+
+def test_a_process_in_no_cgroup_v2_is_named(tmp_path: Path) -> None:
+    """As on a machine with cgroup v1 alone; the hint names the kernel's option."""
+    listing = tmp_path / "cgroup"
+    listing.write_text("8:pids:/elsewhere\n")
+    with pytest.raises(LabError, match="names no cgroup v2") as raised:
+        own_cgroup(Path("/run/kplab/cgroup"), listing)
+    assert "CONFIG_CGROUP_BPF" in raised.value.hint
+
+
+def test_a_machine_without_bpftool_is_told_the_exact_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before anything is mounted or compiled."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxError, match="the program bpftool is missing") as raised:
+        attach_balancers(Topology((), ()), NetworkNamespaces(), ScriptedRunner([]))
+    assert raised.value.hint == MEND
 
 
 def test_the_source_is_shipped_with_the_package() -> None:
