@@ -230,6 +230,22 @@ def lessons() -> None:
 
 
 @app.command()
+def notebook(
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where your copies are.", show_default="~/kplab-notebooks")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="On loopback.", show_default="8888")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+) -> None:
+    """Open the notebooks in JupyterLab: your own copies, which are never written over."""
+    from kplab.cli import notebook as command
+
+    command.notebook(folder, port=port, browser=browser)
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Build, or pull, the image of --sandbox container.")] = False,
