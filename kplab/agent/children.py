@@ -90,9 +90,7 @@ class RunningProgram:
     def kill(self) -> None:
         """End it and all of its process group."""
         self.overdue = self.remaining <= 0
-        for end in (os.killpg, os.kill):  # one that was only just started leads no group yet
-            with contextlib.suppress(ProcessLookupError):
-                end(self.pid, signal.SIGKILL)
+        _signal(self.pid, signal.SIGKILL)
 
     def result(self) -> ExecDone | None:
         """Return the answer once it has ended."""
@@ -164,14 +162,18 @@ class RunningShell:
 
     def hang_up(self) -> None:
         """End the shell as a closed terminal does, and whatever ignores that."""
-        for number in (signal.SIGHUP, signal.SIGCONT, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-        with contextlib.suppress(ProcessLookupError):
-            # A child that was only just started leads no group yet.
-            os.kill(self.pid, signal.SIGKILL)
+        _signal(self.pid, signal.SIGHUP, signal.SIGCONT, signal.SIGKILL)
 
     def ended(self, status: int) -> ShellEnded:
         """Close the terminal; return the message that says so."""
         os.close(self.terminal)
         return ShellEnded(id=self.id, status=status)
+
+
+def _signal(pid: int, *numbers: signal.Signals) -> None:
+    """Send each signal to a child's process group; the last one to the child too, which may lead no group yet."""
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, numbers[-1])

@@ -17,7 +17,6 @@ What the kernel's trace says, seen on Linux 6.18 (nft_do_chain in net/netfilter/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from kplab.model.journey import Evidence, Lookup
 from kplab.model.nft import NftChain, NftRule, NftTable
@@ -25,8 +24,9 @@ from kplab.trace.match_outcome import Met, Unknowable, Unmet
 from kplab.trace.matching import Probe
 from kplab.trace.nft_try import try_nft_rule
 from kplab.trace.nft_types import Choice, NftSegment, NftSkipped, NftWalk, Tried
+from kplab.trace.walk_base import Visit, WalkBase, skip_reason
 from kplab.trace.walk_effects import FINAL
-from kplab.trace.walk_types import Disagreement, Hit, HitKind
+from kplab.trace.walk_types import Hit, HitKind
 
 _LONG = 60
 """More of a verdict's name than this tells nothing."""
@@ -49,39 +49,16 @@ def walk_nft(table: NftTable, base_chain: str, probe: Probe, hits: Sequence[Hit]
     return walker.finish()
 
 
-@dataclass(slots=True)
-class _Visit:
-    """One visit of a chain; `at` is the 1-based number of the rule to be tried next."""
-
-    chain: NftChain
-    depth: int
-    at: int = 1
-
-
-class _Walker:
-    """Where the walk stands: the chains entered and not left, the packet, and the segments so far."""
+class _Walker(WalkBase[NftChain, NftSegment]):
+    """Where the walk stands, and the moves that the trace's messages make."""
 
     def __init__(self, table: NftTable, base: NftChain, probe: Probe) -> None:
+        super().__init__(table.chains, base, probe, NftChain)
         self.table = table
-        self.base = base
-        self.probe = probe
-        self.visits = [_Visit(base, 0)]
-        self.segments: list[NftSegment] = []
-        self.verdict: str | None = None
-        self.disagreements: list[Disagreement] = []
-        self._differences: list[Disagreement] = []
-
-    def differ(self, chain: str, number: int | None, model: str, kernel: str) -> None:
-        """Note a disagreement; it goes with the next segment."""
-        found = Disagreement(chain, number, model, kernel)
-        self.disagreements.append(found)
-        self._differences.append(found)
 
     def finish(self) -> NftWalk:
         """Return the walk; what was found after the last segment goes with it."""
-        if self._differences and self.segments:
-            last = self.segments[-1]
-            self.segments[-1] = replace(last, disagreements=(*last.disagreements, *self._differences))
+        self.finish_differences()
         unfinished = None
         if self.verdict is None:
             where = self.visits[-1].chain.name if self.visits else self.base.name
@@ -119,7 +96,7 @@ class _Walker:
         chain = self.table.chains.get(hit.chain)
         if chain is None:
             return False
-        self.visits.append(_Visit(chain, self.visits[-1].depth + 1 if self.visits else 1))
+        self.enter(chain)
         return True
 
     def _rule(self, index: int, hit: Hit, rule: NftRule) -> None:
@@ -136,7 +113,7 @@ class _Walker:
         visit.at = rule.number + 1
         lookup = tried.lookups[-1] if tried.lookups else None
         self._add(visit, skipped, rule, "rule", verdict, before, "seen", index, lookup, tried.choice)
-        self._lead(verdict)
+        self.lead(verdict)
 
     def _verdict(self, hit: Hit, rule: NftRule, tried: Tried) -> str:
         """Return the matching rule's verdict; the kernel's, where the model cannot know or says otherwise."""
@@ -151,24 +128,11 @@ class _Walker:
             self.differ(hit.chain, rule.number, f"its verdict is {ours[:_LONG]}", f"says {said[:_LONG]}")
         return said
 
-    def _lead(self, verdict: str) -> None:
-        """Go where the verdict leads."""
-        visit = self.visits[-1]
-        word, _, where = verdict.partition(" ")
-        if word in FINAL:
-            self.verdict = verdict
-        elif word == "return":
-            self.visits.pop()
-        elif word in ("jump", "goto"):
-            if word == "goto":
-                self.visits.pop()
-            self.visits.append(_Visit(self.table.chains.get(where) or NftChain(where), visit.depth + 1))
-
     def _unknown(self, index: int, hit: Hit) -> None:
         """Take a match of a rule, or in a chain, that the table did not hold when it was read."""
         depth = self.visits[-1].depth if self.visits else 0
         verdict = hit.verdict or "continue"
-        at = _Visit(self.table.chains.get(hit.chain) or NftChain(hit.chain), depth)
+        at = Visit(self.chain_named(hit.chain), depth)
         self._add(at, (), None, "rule", verdict, self.probe.mark, "seen", index)
         if verdict in FINAL:
             self.verdict = verdict
@@ -189,13 +153,13 @@ class _Walker:
         said = hit.verdict or ours
         if said != ours:
             self.differ(self.base.name, None, f"its policy is {ours}", f"applied policy {said}")
-        visit = self.visits[-1] if self.visits else _Visit(self.base, 0)
+        visit = self.visits[-1] if self.visits else Visit(self.base, 0)
         skipped = self._rest(visit) if self.visits else ()
         self._add(visit, skipped, None, "policy", f"policy {said}", self.probe.mark, "seen", index, _asked(skipped))
         self.visits.clear()
         self.verdict = f"policy {said}"
 
-    def _rest(self, visit: _Visit) -> tuple[NftSkipped, ...]:
+    def _rest(self, visit: Visit[NftChain]) -> tuple[NftSkipped, ...]:
         return self._skip_to(len(visit.chain.rules) + 1)
 
     def _skip_to(self, number: int) -> tuple[NftSkipped, ...]:
@@ -208,7 +172,7 @@ class _Walker:
                 self.differ(visit.chain.name, rule.number, "it matches", "passed it over")
             else:
                 self.probe = tried.probe
-            passed.append(NftSkipped(rule, _reason(tried), tried.lookups[-1] if tried.lookups else None))
+            passed.append(NftSkipped(rule, skip_reason(tried.outcome), tried.lookups[-1] if tried.lookups else None))
         visit.at = number
         return tuple(passed)
 
@@ -216,15 +180,14 @@ class _Walker:
         """Take the mark that the kernel reports."""
         if self.probe.mark_known:
             self.differ(hit.chain, hit.number, f"the mark is {self.probe.mark:#x}", f"says {mark:#x}")
-        self.probe = replace(self.probe, mark=mark, mark_known=True)
-        if self.segments:
-            self.segments[-1] = replace(self.segments[-1], mark_after=mark)
+        self.take_mark(mark)
 
     def _add(
-        self, visit: _Visit, skipped: tuple[NftSkipped, ...], rule: NftRule | None, kind: HitKind, verdict: str,
-        before: int, evidence: Evidence, hit: int | None, lookup: Lookup | None = None, choice: Choice | None = None,
+        self, visit: Visit[NftChain], skipped: tuple[NftSkipped, ...], rule: NftRule | None, kind: HitKind,
+        verdict: str, before: int, evidence: Evidence, hit: int | None, lookup: Lookup | None = None,
+        choice: Choice | None = None,
     ) -> None:  # fmt: skip
-        self.segments.append(
+        self.keep(
             NftSegment(
                 chain=visit.chain.name,
                 depth=visit.depth,
@@ -239,21 +202,10 @@ class _Walker:
                 hit=hit,
                 lookup=lookup,
                 choice=choice,
-                disagreements=tuple(self._differences),
             )
         )
-        self._differences.clear()
 
 
 def _asked(skipped: tuple[NftSkipped, ...]) -> Lookup | None:
     """Return the lookup of a chain that ended: the last one, which had no element for the packet."""
     return skipped[-1].lookup if skipped else None
-
-
-def _reason(tried: Tried) -> str:
-    outcome = tried.outcome
-    if isinstance(outcome, Unmet):
-        return outcome.reason
-    if isinstance(outcome, Unknowable):
-        return f"{outcome.missed or f'{outcome.reason}; the kernel passed the rule over'} (rebuilt)"
-    return "the model says that it matches; the kernel passed it over"

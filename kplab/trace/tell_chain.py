@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kplab.errors import UsageError
-from kplab.model.journey import Hop, Skip
+from kplab.model.journey import Hop
 from kplab.model.packet import Headers
 from kplab.model.ruleset import AddressMatch, Ruleset
 from kplab.trace.events import LegacyTrace, NftTrace
@@ -13,6 +13,7 @@ from kplab.trace.match_set import set_lookup
 from kplab.trace.matching import Probe
 from kplab.trace.place import Place, Told
 from kplab.trace.recording import Backend
+from kplab.trace.segment_hop import segment_hop
 from kplab.trace.story import ct_at, flow_of
 from kplab.trace.tell_nft import nft_table_of, tell_nft_visit
 from kplab.trace.walk import Segment, Walk, walk
@@ -72,7 +73,6 @@ def _told(place: Place, visit: Visit, walked: Walk) -> Told:
 
 
 def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Hop:
-    event = visit.events[segment.hit] if segment.hit is not None else None
     rule = segment.matched
     over = len(segment.skipped)
     lookup = set_lookup(rule, visit.headers, place.story.view(place.life.node)) if rule is not None else None
@@ -93,31 +93,8 @@ def _hop(place: Place, visit: Visit, segment: Segment, caller: str | None) -> Ho
     else:
         nearest = _nearest(segment, visit.headers)
         text = chain_sentence(segment.chain, segment.verdict, segment.tried, over, caller, nearest)
-    return Hop(
-        n=0,
-        node=place.life.node,
-        kind="rule" if rule is not None else "chain",
-        direction=place.direction,
-        packet=place.number,
-        hook=visit.hook,
-        table=visit.table,
-        chain=segment.chain,
-        rule=rule.text if rule else None,
-        rule_number=rule.number if rule else None,
-        tried=segment.tried,
-        skipped=tuple(Skip(skipped.rule.text, skipped.reason) for skipped in segment.skipped),
-        depth=segment.depth,
-        verdict=segment.verdict,
-        before=flow_of(visit.headers, segment.mark_before),
-        after=flow_of(visit.headers, segment.mark_after),
-        evidence=segment.evidence,
-        text=text,
-        disagreement=" ".join(each.text for each in segment.disagreements) or None,
-        stamp=event.stamp if event else None,
-        events=(event.n,) if event else (),
-        service=service_of(rule) if rule else None,
-        lookup=lookup,
-    )
+    service = service_of(rule) if rule else None
+    return segment_hop(place, visit, segment, text, matched=rule is not None, service=service, lookup=lookup)
 
 
 def _nearest(segment: Segment, headers: Headers) -> str | None:

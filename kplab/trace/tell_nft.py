@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from kplab.model.journey import Hop, Skip
+from kplab.model.journey import Hop
 from kplab.model.nft import Nat, NftTable
 from kplab.model.packet import Headers
 from kplab.trace.events import LegacyTrace, NftTrace
@@ -18,6 +18,7 @@ from kplab.trace.matching import Probe
 from kplab.trace.nft_types import NftSegment
 from kplab.trace.nft_walk import walk_nft
 from kplab.trace.place import Place, Told
+from kplab.trace.segment_hop import segment_hop
 from kplab.trace.story import ct_at, flow_of
 from kplab.trace.walk_types import Hit
 
@@ -70,33 +71,16 @@ def _hit_of(message: NftTrace | LegacyTrace, table: NftTable) -> Hit:
 
 
 def _hop(place: Place, visit: Visit, segment: NftSegment, caller: str | None, after: Headers | None) -> Hop:
-    event = visit.events[segment.hit] if segment.hit is not None else None
     rule = segment.matched
-    return Hop(
-        n=0,
-        node=place.life.node,
-        kind="rule" if segment.kind == "rule" else "chain",
-        direction=place.direction,
-        packet=place.number,
-        hook=visit.hook,
-        table=visit.table,
-        chain=segment.chain,
-        rule=rule.text if rule else None,
-        rule_number=rule.number if rule else None,
-        tried=segment.tried,
-        skipped=tuple(Skip(skipped.rule.text, skipped.reason) for skipped in segment.skipped),
-        depth=segment.depth,
-        verdict=segment.verdict,
-        before=flow_of(visit.headers, segment.mark_before),
-        after=flow_of(visit.headers, segment.mark_after),
-        evidence=segment.evidence,
-        text=_text(visit, segment, caller, after),
-        disagreement=" ".join([each.text for each in segment.disagreements] + _wrong_draw(visit, segment, after))
-        or None,
-        stamp=event.stamp if event else None,
-        events=(event.n,) if event else (),
+    return segment_hop(
+        place,
+        visit,
+        segment,
+        _text(visit, segment, caller, after),
+        matched=segment.kind == "rule",
         service=nft_service_of(rule, segment.verdict, segment.lookup) if rule else None,
         lookup=segment.lookup,
+        differences=_wrong_draw(visit, segment, after),
     )
 
 
@@ -131,13 +115,13 @@ def _chosen(segment: NftSegment, after: Headers | None) -> str | None:
     return flow_of(after).dst if nat else None
 
 
-def _wrong_draw(visit: Visit, segment: NftSegment, after: Headers | None) -> list[str]:
+def _wrong_draw(visit: Visit, segment: NftSegment, after: Headers | None) -> tuple[str, ...]:
     """Say so where the packet went on to an address that its rule does not give."""
     chosen = _chosen(segment, after)
     if chosen is None or segment.choice is None or not segment.choice.ways:
-        return []
+        return ()
     if chosen in {way for _, way in segment.choice.ways}:
-        return []
-    return [
-        f"{segment.chain}: the model says that the draw gives one of its addresses; the kernel sent it to {chosen}."
-    ]
+        return ()
+    return (
+        f"{segment.chain}: the model says that the draw gives one of its addresses; the kernel sent it to {chosen}.",
+    )

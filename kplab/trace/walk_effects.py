@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from kplab.model.ruleset import Chain, Target
@@ -26,14 +27,14 @@ FINAL = frozenset({"accept", "drop", "reject", "queue", "stolen"})
 _ALL = 0xFFFFFFFF
 
 
-def verdict_of(target: Target, chains: dict[str, Chain]) -> str | None:
+def verdict_of(target: Target, chains: Mapping[str, Chain]) -> str | None:
     """Return a target's verdict: "jump X", "goto X", "accept", …; None for a target that we have no model of."""
     if target.name in chains:
         return f"{'goto' if target.goto else 'jump'} {target.name}"
     return _VERDICTS.get(target.name)
 
 
-def is_exact(target: Target, chains: dict[str, Chain]) -> bool:
+def is_exact(target: Target, chains: Mapping[str, Chain]) -> bool:
     """Say whether the kernel can do nothing else with this target than what `verdict_of` says."""
     return target.name in _STANDARD or target.name in chains or target.name == ""
 
