@@ -22,23 +22,27 @@ class Breakage:
         self._held: Held | None = None
         """What is to be put back; None when nothing is broken."""
 
-    def make(self, session: Session, step_id: str, repair: Repair) -> None:
-        """Run the step's start script once; what another step broke, or half a start script, is put back first."""
+    def make(self, session: Session, step_id: str, repair: Repair, held: Held | None = None) -> None:
+        """Run the step's start script once; what another step broke, or half a start script, is put back first.
+
+        `held` is what the node holds, where that is known; else it is read.
+        """
         if self._session is not session:
             self._session, self._step, self._held = session, None, None
         if self._step == step_id:
             return
         self.undo(session)
-        self._held = read_held(session, repair.node)
+        self._held = held if held is not None and held.node == repair.node else read_held(session, repair.node)
         run_script(session, repair.node, repair.start)
         self._step = step_id
 
-    def undo(self, session: Session) -> None:
-        """Put the node back as it was before it was broken; nothing to do when nothing is broken."""
-        if self._session is not session or self._held is None:
-            return
-        put_back(session, self._held)
-        self.mended()
+    def undo(self, session: Session) -> Held | None:
+        """Put the node back as it was before it was broken, and return that; None when nothing is broken."""
+        held = self._held if self._session is session else None
+        if held is not None:
+            put_back(session, held)
+            self.mended()
+        return held
 
     def mended(self) -> None:
         """The student has mended it: from now on nothing is broken, and nothing is put back."""

@@ -9,7 +9,6 @@ from kplab.model.ruleset import Chain, Ruleset
 from kplab.rules.ipset_save import parse_ipset_save
 from kplab.rules.ipvsadm import HeldServer, parse_save, split_address
 from kplab.session.base import Session
-from kplab.trace.recording import NodeState
 
 CLUSTER_IPS, BOUND_IPS = "KUBE-CLUSTER-IP", "KUBE-IPVS-IPS"
 GUARDS = ("KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL", "KUBE-IPVS-FILTER")
@@ -20,13 +19,14 @@ OTHER_MODES = ("KUBE-EXTERNAL-SERVICES", "KUBE-SERVICES", "KUBE-NODEPORTS")
 
 def ipvs_service(check: IpvsService, session: Session) -> Findings:
     """Follow a packet to a virtual server: the address is local, the server stands, each real server gets its turn."""
-    state = session.read_node(check.node)
+    listed = session.execute(check.node, ("sh", "-c", "ipvsadm -S -n; echo --; ipset save")).stdout
+    servers, _, sets = listed.partition("--\n")
     protocol, _, place = check.server.partition(" ")
     address, port = split_address(place)
-    missed = list(_not_local(check.node, address, session))
-    missed += _not_in_sets(state, address, f"{address},{protocol.lower()}:{port}")
+    missed = _not_local(check.node, address, session)
+    missed += _not_in_sets(check.node, sets, address, f"{address},{protocol.lower()}:{port}")
     server = next(
-        (s for s in parse_save(state.ipvs) if (s.protocol, s.address, s.port) == (protocol, address, port)), None
+        (s for s in parse_save(servers) if (s.protocol, s.address, s.port) == (protocol, address, port)), None
     )
     if server is None:
         return Findings((), (*missed, f"{check.node}: IPVS has no virtual server {check.server}"))
@@ -40,14 +40,14 @@ def _not_local(node: str, address: str, session: Session) -> list[str]:
         return [f"{node} has no device {DEVICE}"]
     if f"{address}/32" in bound:
         return []
-    return [f"{address} is not an address of {DEVICE}: {node} routes packets to it away, and IPVS never sees them"]
+    return [f"{address} is not an address of {DEVICE}, which is what brings packets to {node}'s INPUT, where IPVS is"]
 
 
-def _not_in_sets(state: NodeState, address: str, entry: str) -> list[str]:
-    sets = parse_ipset_save(state.ipset)
+def _not_in_sets(node: str, saved: str, address: str, entry: str) -> list[str]:
+    sets = parse_ipset_save(saved)
     wanted = ((CLUSTER_IPS, entry), (BOUND_IPS, address))
     return [
-        f"the ipset {name} of {state.node} has no member {member}"
+        f"the ipset {name} of {node} has no member {member}"
         for name, member in wanted
         if name not in sets or member not in sets[name].members
     ]

@@ -31,7 +31,9 @@ def examine(check: Check, session: Session) -> Findings:
         case IpvsService():
             return ipvs_service(check, session)
         case IpvsRules():
-            return ipvs_rules(check, ruleset_of(session.read_node(check.node), session.facts.backend))
+            backend = session.facts.backend
+            saved = session.execute(check.node, (f"iptables-{backend}-save", "-t", "filter")).stdout
+            return ipvs_rules(check, parse_iptables_save(saved, 4, backend))
         case MapService():
             return map_service(check, session)
         case Connections():

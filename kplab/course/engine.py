@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from kplab.course.breakage import Breakage
 from kplab.course.checks import examine
 from kplab.course.grading import Verdict, grade_prediction, grade_sending, off_topic
+from kplab.course.held import Held
 from kplab.course.lesson import Lesson, LessonStep, Repair
 from kplab.course.progress import ProgressStore, StepProgress
 from kplab.errors import UnknownNameError
@@ -95,9 +96,12 @@ class LessonRun:
 
         Does nothing when the lab is as it should be already. Raises LabError when the lab cannot be prepared.
         """
+        self._prepare(session)
+
+    def _prepare(self, session: Session, held: Held | None = None) -> None:
         repair = self.step.repair
         if repair is not None and not self.state.passed:
-            self._breakage.make(session, self.step.id, repair)
+            self._breakage.make(session, self.step.id, repair, held)
         else:
             self._breakage.undo(session)
 
@@ -165,8 +169,7 @@ class LessonRun:
         """Begin the step anew; with a live session, a repair step's node is put back and broken again."""
         self._put(StepState())
         if session is not None and session.live:
-            self._breakage.undo(session)
-            self.enter(session)
+            self._prepare(session, self._breakage.undo(session))
 
     def restart(self, session: Session | None) -> None:
         """Begin the whole lesson anew, and forget its progress."""
@@ -175,8 +178,7 @@ class LessonRun:
         if self._store is not None:
             self._store.reset(self.lesson.id)
         if session is not None and session.live:
-            self._breakage.undo(session)
-            self.enter(session)
+            self._prepare(session, self._breakage.undo(session))
 
     def advance(self) -> bool:
         """Go on to the next step if this one is done with; False when it is not, or when it is the last."""

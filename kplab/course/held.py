@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from kplab.course.held_ipvs import IpvsState, ipvs_state, put_back_ipvs, put_back_sets
+from kplab.course.held_ipvs import RESTORE, IpvsState, addresses, ipvs_state, put_back_script
 from kplab.course.held_maps import MapState, map_state, put_back_maps
 from kplab.errors import ProgramError
 from kplab.session.base import Session
 from kplab.trace.recording import Save
 
-_RESTORE = {4: "iptables", 6: "ip6tables"}
 _OWN_TABLES = "kplab-"
 """kplab's tracing: its tables come and go with each packet that is sent."""
 _PASSING = re.compile(r"^#.*\n|\[\d+:\d+\]| expires \S+", re.MULTILINE)
@@ -54,13 +53,13 @@ def put_back(session: Session, held: Held) -> None:
     for table in sorted(_nft_tables(session, held.node) - held.nft_tables):
         run(session, held.node, "nft", "delete", "table", *table.split())
     if held.ipvs is not None:
-        put_back_sets(session, held.node, held.ipvs, run)  # rules name them, so they come first
+        now = addresses(session, held.node)
+        run(session, held.node, "sh", "-eu", "-s", text=put_back_script(held.ipvs, held.saves, now))
+        return
     for save in held.saves:
-        run(session, held.node, f"{_RESTORE[save.family]}-{save.backend}-restore", text=save.text)
+        run(session, held.node, f"{RESTORE[save.family]}-{save.backend}-restore", text=save.text)
     if held.proxy_tables:
         run(session, held.node, "nft", "-f", "-", text=held.proxy_tables)
-    if held.ipvs is not None:
-        put_back_ipvs(session, held.node, held.ipvs, run)
     put_back_maps(session, held.node, held.maps, run)
 
 
@@ -75,7 +74,7 @@ def differing(before: Held, after: Held) -> tuple[str, ...]:
     if before.ipvs and after.ipvs:
         parts["virtual servers"] = (_sorted_lines(before.ipvs.servers), _sorted_lines(after.ipvs.servers))
         parts["ipsets"] = (_sorted_lines(before.ipvs.sets), _sorted_lines(after.ipvs.sets))
-        parts["kube-ipvs0's addresses"] = (before.ipvs.addresses, after.ipvs.addresses)
+        parts["addresses"] = (before.ipvs.addresses, after.ipvs.addresses)
         parts["sysctls"] = (before.ipvs.sysctls, after.ipvs.sysctls)
         parts["timeouts"] = (before.ipvs.timeouts, after.ipvs.timeouts)
     return tuple(name for name, (then, now) in parts.items() if then != now)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import msgspec
 
-from kplab.course.held_ipvs import RunProgram
 from kplab.model import bpf_maps as layout
 from kplab.modes.ebpf import PINNED
 from kplab.session.base import Session
@@ -17,6 +17,13 @@ WRITTEN = (layout.SERVICES, layout.BACKENDS, layout.REVERSE_NAT, layout.AFFINITY
 Elements = dict[bytes, bytes]
 MapState = dict[str, Elements]
 """A map's name to its elements."""
+
+
+class RunProgram(Protocol):
+    """Runs a program in a node, and raises ProgramError when it fails."""
+
+    def __call__(self, session: Session, node: str, *argv: str, text: str = "") -> None:
+        """Run it with `text` as its input."""
 
 
 class _Element(msgspec.Struct, frozen=True):

