@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from textual.pilot import Pilot
 
 from kplab.course.engine import LessonRun
@@ -25,7 +26,8 @@ from kplab.model.journey import Journey
 from kplab.scene.side_by_side import Story
 from kplab.session.base import Session
 from kplab.session.replay import ReplaySession
-from kplab.trace.compare import name_of
+from kplab.trace.compare import Comparison, name_of
+from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.file import read_trace
 from kplab.trace.recording import Recording
 from kplab.tui.app import KplabApp
@@ -90,10 +92,10 @@ COMPARED = (Compared("compare", ("lab-nft-curl", "lab-nftables-curl"), 8, (160, 
 MEASURED = {
     "first-packet-cost": (
         "compare", "http://10.96.0.42", "--sizes", "10,100,1000,4000", "--rounds", "300", "--limit", "300",
-        "--format", "svg",
+        "--format", "json",
     )
 }  # fmt: skip
-"""Charts, and the arguments of the kplab that measures and draws them."""
+"""Charts, and the arguments of the kplab that measures what they show; its JSON is kept beside them."""
 
 
 async def take_compared(shot: Compared, folder: Path) -> None:
@@ -118,9 +120,11 @@ def story_of(recording: Recording) -> Story:
 
 
 def measure(name: str, folder: Path) -> None:
-    """Measure, and draw the chart."""
+    """Measure, keep the numbers, and draw the chart."""
     kplab = Path(sys.executable).with_name("kplab")
-    subprocess.run([kplab, *MEASURED[name], "-o", folder / f"{name}.svg"], check=True)
+    numbers = folder / f"{name}.json"
+    subprocess.run([kplab, *MEASURED[name], "-o", numbers], check=True)
+    (folder / f"{name}.svg").write_text(comparison_svg(msgspec.json.decode(numbers.read_bytes(), type=Comparison)))
 
 
 async def take_replay(shot: Replayed, folder: Path) -> None:

@@ -21,7 +21,7 @@ from kplab.model.packet import ClientSpec, SendSpec
 from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
 from kplab.modes.registry import known_modes
 from kplab.session.base import LabPlan, Report, Session, Step
-from kplab.session.runs import Doing, OverdueError, Ran, Runs
+from kplab.session.runs import Doing, Ran, Runs
 from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines
@@ -231,8 +231,8 @@ def _compare_modes(options: CompareOptions, spec: SendSpec, manifest: str, runs:
 
 
 def _compare_sizes(options: CompareOptions, runs: Runs, found: _Found) -> None:
-    """Ask the last Service of ever larger clusters; a mode that was not done in time is not asked of a larger one."""
-    slow: dict[str, int] = {}
+    """Ask the last Service of ever larger clusters; a mode that failed at one size is not asked of a larger one."""
+    failed: dict[str, int] = {}
     for services in options.sizes:
         address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
         spec = ClientSpec(client="curl", target=f"http://{address}")
@@ -240,8 +240,8 @@ def _compare_sizes(options: CompareOptions, runs: Runs, found: _Found) -> None:
         for mode, backend in [(each.mode, each.backend) for each in found.columns]:
             name = name_of(mode, backend)
             title = f"{name} with {services:,} Services"
-            if name in slow:
-                found.left_out.append(LeftOut(title, f"it was not done in time with {slow[name]:,} Services"))
+            if name in failed:
+                found.left_out.append(LeftOut(title, f"it was not done with {failed[name]:,} Services"))
                 continue
             _say(title)
             one = _column(
@@ -251,8 +251,7 @@ def _compare_sizes(options: CompareOptions, runs: Runs, found: _Found) -> None:
                 found.sizes.append(Point(services=services, column=one))
                 continue
             found.left_out.append(LeftOut(title, str(one)))
-            if isinstance(one, OverdueError):
-                slow[name] = services
+            failed[name] = services
 
 
 def _column(plan: LabPlan, spec: SendSpec, options: CompareOptions, runs: Runs) -> Column | KplabError:

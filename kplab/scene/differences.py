@@ -56,8 +56,8 @@ def _alone(hop: Hop, name: str, without: str, *, together: bool) -> Difference:
         chain = hop.chain or hop.hook or hop.node
         return Difference(f"{name} goes on: {_cost(hop)} in {chain}; {without} is through here", False)
     if hop.kind in _WALKS:
-        asked = "a map is asked" if hop.lookup is not None else "rules are tried"
-        return Difference(f"only {name}: {asked} in {hop.hook or hop.node} ({_cost(hop)})", False)
+        where = f"{hop.chain} at {hop.hook}" if hop.chain else hop.hook or hop.node
+        return Difference(f"only {name}: {_cost(hop)} in {where}", False)
     why = f": {_ALONE[hop.kind]}" if hop.kind in _ALONE else ""
     place = "from" if hop.kind == "link" else "in"
     return Difference(f"only {name}: {label_of(hop)} {place} {hop.node}{why}", False)
@@ -91,7 +91,7 @@ def _cost(hop: Hop) -> str:
     """Say what a hop of a walk cost: "16 rules", "1 rule, 1 lookup among 20"; a chain's end may cost nothing."""
     rules = rules_tried(hop)
     if not rules and hop.lookup is None:
-        return "the chain's end"
+        return "no rule is left"
     parts = [f"{rules:,} rule{'s' if rules != 1 else ''}"] if rules or hop.lookup is None else []
     if hop.lookup is not None:
         among = f" among {hop.lookup.elements:,}" if hop.lookup.elements > 0 else ""

@@ -170,7 +170,7 @@ def test_ctrl_c_ends_the_lab_and_what_was_done_is_written(monkeypatch: pytest.Mo
     assert [lab.closed.is_set() for lab in labs] == [True, True]
 
 
-def test_a_mode_that_is_overdue_is_not_asked_of_a_larger_cluster(
+def test_a_mode_that_failed_is_not_asked_of_a_larger_cluster(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The others go on; the answer says of each size why it is left out."""
@@ -192,4 +192,4 @@ def test_a_mode_that_is_overdue_is_not_asked_of_a_larger_cluster(
     assert [each.name for each in found.left_out] == [
         "iptables-nft with 100 Services", "iptables-nft with 1,000 Services"
     ]  # fmt: skip
-    assert found.left_out[1].reason == "it was not done in time with 100 Services"
+    assert found.left_out[1].reason == "it was not done with 100 Services"
