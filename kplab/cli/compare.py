@@ -145,8 +145,10 @@ def show(options: CompareOptions) -> int:
     """Show the modes on the screen, two at a time side by side; returns the exit status.
 
     Raises:
-        UsageError: there are fewer than two, or there is no terminal to draw on.
+        UsageError: there are fewer than two, something was asked that a screen has not, or there is no terminal.
     """
+    if options.output is not None or options.form != "text" or options.sizes:
+        raise UsageError("--screen goes without --format, -o and --sizes", "", "Leave out the one or the others")
     from kplab.scene.side_by_side import Story
     from kplab.tui.compare_app import CompareApp, Missing, run_compare
 

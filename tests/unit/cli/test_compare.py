@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -170,9 +171,7 @@ def test_ctrl_c_ends_the_lab_and_what_was_done_is_written(monkeypatch: pytest.Mo
     assert [lab.closed.is_set() for lab in labs] == [True, True]
 
 
-def test_a_mode_that_failed_is_not_asked_of_a_larger_cluster(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_mode_that_failed_is_not_asked_of_a_larger_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The others go on; the answer says of each size why it is left out."""
 
     def start(plan: LabPlan, told: Report) -> Session:
@@ -193,3 +192,28 @@ def test_a_mode_that_failed_is_not_asked_of_a_larger_cluster(
         "iptables-nft with 100 Services", "iptables-nft with 1,000 Services"
     ]  # fmt: skip
     assert found.left_out[1].reason == "it was not done with 100 Services"
+
+
+def asked(**changed: Any) -> command.CompareOptions:
+    """What the command line says for two modes on the screen."""
+    told: dict[str, Any] = {
+        "modes": "iptables,nftables", "backends": "nft", "manifest": None, "sender": "client", "client": None,
+        "form": "text", "output": None, "rounds": 2, "sizes": "",
+    }  # fmt: skip
+    return read_options("http://10.96.0.42", **{**told, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"form": "json"}, "--screen goes without"),
+        ({"sizes": "10"}, "--screen goes without"),
+        ({"output": Path("x")}, "--screen goes without"),
+        ({"modes": "nftables"}, "two modes side by side"),
+        ({}, "the screen needs a terminal"),
+    ],
+)
+def test_what_the_screen_cannot_do_is_said_before_a_lab_is_built(changed: dict[str, Any], said: str) -> None:
+    """Nothing is started for a question that has no answer."""
+    with pytest.raises(UsageError, match=said):
+        command.show(asked(**changed))
