@@ -105,6 +105,15 @@ def made_packet(destination: str) -> str:
     )
 
 
+def in_ipv6(destination: str) -> str:
+    """A Service's IPv6 address: no program is attached to the calls that name one."""
+    return (
+        f"{destination} is a Service's IPv6 address, and kplab's socket load balancer is for IPv4 alone: no program is "
+        "attached to connect6, sendmsg6 and their kin, and there are no cilium_lb6 maps, so nobody translates this. "
+        "Cilium has both. See for yourself: bpftool link on the node lists calls of inet4 and udp4, and none of inet6."
+    )
+
+
 def from_outside(sender: str, destination: str) -> str:
     """A client outside the cluster has no socket on any node."""
     return (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
+from kplab.errors import UsageError
 from kplab.model import bpf_maps as layout
 from kplab.model.journey import Flow, Hop, Kind, Lookup
+from kplab.model.loader import parse_cluster
 from kplab.model.packet import ClientSpec
 from kplab.trace import explain, explain_ebpf
 from kplab.trace.correlate import Packet, target_of
@@ -158,18 +161,26 @@ def _unasked(story: Story) -> list[Hop]:
     """In eBPF mode: say why a packet to a Service's address went past every program, if it did."""
     recording = story.recording
     asked = story.asked
-    if recording.facts.mode != "ebpf" or asked is None or not _is_frontend(story, asked):
+    if recording.facts.mode != "ebpf" or asked is None:
+        return []
+    if is_service_v6(recording.manifest, asked):
+        return [_nobodys(story, explain_ebpf.in_ipv6(asked.dst))]
+    if not _is_frontend(story, asked):
         return []
     outside = _balancer(story) == ""
     if isinstance(recording.spec, ClientSpec) and not outside:
         return []
     text = explain_ebpf.from_outside(recording.sender, asked.dst) if outside else explain_ebpf.made_packet(asked.dst)
+    return [_nobodys(story, text)]
+
+
+def _nobodys(story: Story, text: str) -> Hop:
+    """Return the hop of a packet that no program translated, though it is for a Service."""
     flow = flow_of(story.packets[0].path.first)
-    hop = Hop(
-        n=0, node=recording.sender, kind="socket", direction="request", before=flow, after=flow, evidence="rebuilt",
-        text=text,
+    return Hop(
+        n=0, node=story.recording.sender, kind="socket", direction="request", before=flow, after=flow,
+        evidence="rebuilt", text=text,
     )  # fmt: skip
-    return [hop]
 
 
 def _is_frontend(story: Story, asked: Flow) -> bool:
@@ -181,6 +192,25 @@ def _is_frontend(story: Story, asked: Flow) -> bool:
     own = _balancer(story)
     states = [state for state in story.recording.nodes if own in ("", state.node)]
     return any(_key(entry) == wanted for state in states for entry in _entries(state.bpf_maps, layout.SERVICES))
+
+
+@lru_cache(maxsize=16)
+def is_service_v6(manifest: str, asked: Flow) -> bool:
+    """Tell whether a flow is for a Service's port on one of its IPv6 addresses, by the cluster's YAML."""
+    host, _, port = asked.dst.rpartition(":")
+    host = host.strip("[]")
+    if ":" not in host or not port.isdigit() or not manifest:
+        return False
+    try:
+        services = parse_cluster(manifest, "the recording's manifest").services
+    except UsageError:
+        return False
+    wanted = (int(port), asked.proto.upper())
+    return any(
+        host in (*each.cluster_ips, *each.external_ips, *(ingress.ip for ingress in each.load_balancer_ingress))
+        and wanted in {(one.port, one.protocol) for one in each.ports}
+        for each in services
+    )
 
 
 def _balancer(story: Story) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import Counter
 
@@ -131,6 +132,19 @@ def test_a_nodeport_from_outside_is_left_out_and_the_journey_says_so(lab: LiveSe
     assert not calls(recording, "connect")
     assert "tc or XDP" in journey.hops[0].text
     assert "refused" in journey.outcome
+
+
+def test_ipv6_is_left_out_and_the_journey_says_so(lab: LiveSession) -> None:
+    """No program is attached to connect6: the packet leaves with the ClusterIP in it, and nobody answers there."""
+    recording, journey = curl(lab, "http://[fd00:10:96::42]/", "client")
+    assert not calls(recording, "connect")
+    first = journey.hops[0]
+    assert (first.kind, first.after.dst) == ("socket", "[fd00:10:96::42]:80")
+    assert "no program is attached to connect6" in first.text
+    attached = json.loads(lab.execute("node-a", ("bpftool", "-j", "link", "show")).stdout)
+    kinds = {each["attach_type"] for each in attached if "cgroup_id" in each}
+    assert {"cgroup_inet4_connect", "cgroup_udp4_sendmsg"} <= kinds
+    assert not {kind for kind in kinds if "inet6" in kind or "udp6" in kind}
 
 
 def test_a_service_without_backends_is_left_as_it_is(lab: LiveSession) -> None:
