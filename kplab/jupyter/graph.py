@@ -48,7 +48,7 @@ class ChainGraph:
             raise NotInstalledError(
                 "draw the chains", "the program `dot` is not installed", "apt-get install graphviz"
             ) from None
-        return str(drawn)
+        return str(drawn).replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
 
     def dot(self) -> str:
         """Return the picture in graphviz's own language."""

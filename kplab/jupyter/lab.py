@@ -26,7 +26,7 @@ from kplab.jupyter.conntrack import ConntrackTable, read_conntrack
 from kplab.jupyter.graph import ChainGraph
 from kplab.jupyter.installed import require
 from kplab.jupyter.predicting import Hops, Prediction, read_claims, show
-from kplab.jupyter.progress import BuildProgress
+from kplab.jupyter.progress import BuildProgress, Shown
 from kplab.jupyter.ran import Ran
 from kplab.jupyter.rules import Rules, rules_of_node
 from kplab.jupyter.shown import JourneyView
@@ -221,16 +221,15 @@ class Lab:
         self.prediction = prediction
         return prediction
 
-    def answer(self, answer: str) -> Prediction:
-        """Answer the question that was asked last, by its letter or in its words.
+    def answer(self, answer: str) -> Shown:
+        """Answer the question that was asked last, by its letter or in its words; return what was said.
 
         Raises:
             UsageError: nothing was asked, or there is no such choice.
         """
         if self.prediction is None:
             raise UsageError("answer a question", "none was asked", "lab.predict(…) asks one")
-        self.prediction.say(answer)
-        return self.prediction
+        return self.prediction.say(answer)
 
     def check(
         self, *what: object, hops: Hops = (), never: Hops = (), equals: object = ..., saying: str = ""

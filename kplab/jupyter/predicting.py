@@ -56,8 +56,8 @@ class Prediction:
         assert self._step.question is not None  # noqa: S101 - made with one
         return self._step.question
 
-    def say(self, answer: str) -> None:
-        """Choose, by letter or by the choice's own words; may be changed until it was right.
+    def say(self, answer: str) -> Shown:
+        """Choose, by letter or by the choice's own words, which are returned; may be changed until it was right.
 
         Raises:
             UsageError: there is no such choice.
@@ -67,6 +67,7 @@ class Prediction:
             letters = ", ".join(choice.id for choice in self.choices)
             raise UsageError(f"answer {answer!r}", "there is no such choice", f"One of {letters}")
         self.answer = found.id
+        return _remark(f"You said: {found.id}) {found.label}")
 
     def saw(self, journey: Journey) -> Shown | None:
         """Grade the answer by a journey; return what the student reads, if there is anything new to be said."""
@@ -98,7 +99,9 @@ class Prediction:
 
         rows = "".join(f"<li>{escape(choice.label)}</li>" for choice in self.choices)
         said = f"<p>You said: {self.answer}</p>" if self.answer else ""
-        html = f'<div><p><b>{escape(self.prompt)}</b></p><ol type="a">{rows}</ol>{said}</div>'
+        html = (
+            f'<div><p><b>{escape(self.prompt)}</b></p><ol style="list-style-type:lower-alpha">{rows}</ol>{said}</div>'
+        )
         display(Shown(html, repr(self)))  # type: ignore[no-untyped-call]
         if in_notebook() and self.answer is None:
             self._show_buttons()

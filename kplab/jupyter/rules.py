@@ -10,6 +10,7 @@ from kplab.errors import UnknownNameError
 from kplab.scene.listings import Listing, listings
 from kplab.trace.recording import NodeState
 
+_LOOK = "font-family:monospace;font-size:85%;white-space:pre;overflow-x:auto"
 SHOWN_LINES = 400
 """Of one command's output in a notebook's own view; `text` has all of them."""
 
@@ -60,7 +61,7 @@ class Rules:
         few = len(self) <= SHOWN_LINES // 10
         parts = [
             f"<details{' open' if few else ''}><summary><code>{escape(self._prompt(command))}</code>, "
-            f"{len(lines)} lines</summary><pre>{escape(chr(10).join(_cut(lines)))}</pre></details>"
+            f'{len(lines)} lines</summary><pre style="{_LOOK}">{escape(chr(10).join(_cut(lines)))}</pre></details>'
             for command, lines in self.outputs.items()
         ]
         return f"<div>{''.join(parts) or escape(f'{self.node}: nothing')}</div>"

@@ -35,11 +35,21 @@ class Story:
     """Why the story is incomplete, as sentences without a full stop."""
     _rules: dict[tuple[str, Family, Backend], NodeRules | None] = field(default_factory=dict)
     _views: dict[str, NodeView] = field(default_factory=dict)
+    _states_told: frozenset[str] | None = None
 
     @property
     def asked(self) -> Flow | None:
         """The ends that the first packet's sender wrote on it."""
         return flow_of(self.packets[0].path.first) if self.packets else None
+
+    @property
+    def states_told(self) -> frozenset[str]:
+        """The nodes whose kernel says a packet's conntrack state in its trace; before 6.16 none does."""
+        if self._states_told is None:
+            events = self.recording.events
+            told = (e.node for e in events if isinstance(e.what, NftTrace) and e.what.ct_state is not None)
+            self._states_told = frozenset(told)
+        return self._states_told
 
     def namespace(self, name: str) -> Namespace | None:
         """Return a namespace of the topology, or None."""

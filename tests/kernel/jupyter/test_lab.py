@@ -82,6 +82,16 @@ def test_connections_that_fail_are_counted_and_given_up(lab: Lab) -> None:
     assert (len(answers), answers.failed) == (0, {"Connection refused": 5})
 
 
+def test_a_packet_that_conntrack_does_not_take_in_is_invalid(lab: Lab) -> None:
+    """The error about an untracked packet belongs to no entry: the model says INVALID where the kernel does."""
+    lab.run("node-a", f"iptables -t raw -A PREROUTING -p tcp -d {WEB} -j CT --notrack")
+    journey = lab.send(IP(dst=WEB) / TCP(dport=80, flags="S"))
+    lab.run("node-a", "iptables -t raw -F PREROUTING")
+
+    assert any(hop.kind == "dropped" and hop.chain == "KUBE-FORWARD" for hop in journey.hops)
+    assert not journey.journey.disagreements
+
+
 def test_a_prediction_is_graded_by_the_next_journey(lab: Lab) -> None:
     """Exactly the pod that was met makes the answer right."""
     question = lab.predict("Who?", ["web-1", "web-2", "web-3"], answer="web-1", destination=f"{WEB}:80")
