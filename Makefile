@@ -4,7 +4,7 @@
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help test lesson-% notebook check unit kernel tui lessons bench pictures lock setup setup-dev
+.PHONY: help test lesson-% notebook check unit kernel tui lessons notebooks bench pictures lock setup setup-dev
 
 help:
 	@echo "make lesson-3   set up what is missing and start the lesson"
@@ -34,7 +34,7 @@ check: setup-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
 	$(PYTEST) -m unit -q
 
-unit kernel tui lessons: setup-dev
+unit kernel tui lessons notebooks: setup-dev
 	$(PYTEST) -m $@
 
 bench:
