@@ -1,13 +1,13 @@
 """`kplab-agent`: the privileged side. Started by kplab itself, as the first process of a lab's namespaces.
 
     kplab-agent --fd N [--listen] [--sandbox NAME]
-    kplab-agent --port PATH [--sandbox NAME]
+    kplab-agent --port PATH [--gate PATH] [--sandbox NAME]
     kplab-agent --stdio [--sandbox NAME]
 
 N is a socket that it inherits: the channel, or with --listen a listening socket for a lab that is kept. PATH is a
-guest's serial port, which carries every connection. With --stdio, in a container, standard input and output are the
-channel. Everything in the lab is its descendant, in its process namespace; when it ends, by whatever, the kernel ends
-them and takes the namespaces away.
+guest's serial port, which carries every connection; --gate is another one, on which the agent, loaded, is told to
+begin. With --stdio, in a container, standard input and output are the channel. Everything in the lab is its
+descendant, in its process namespace; when it ends, by whatever, the kernel ends them and takes the namespaces away.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kplab.errors import GuardError, KplabError
 
+if TYPE_CHECKING:
+    from kplab.lab.craft import Crafter
+
 _USAGE = (
-    "usage: kplab-agent --fd N [--listen] | --port PATH | --stdio [--sandbox NAME]\n"
+    "usage: kplab-agent --fd N [--listen] | --port PATH [--gate PATH] | --stdio [--sandbox NAME]\n"
     "kplab starts it by itself; see kplab lab --help\n"
 )
 
@@ -48,6 +51,7 @@ class _Options:
     descriptor: int = -1
     listening: bool = False
     port: str = ""
+    gate: str = ""
     stdio: bool = False
     sandbox: str = "namespaces"
 
@@ -65,6 +69,8 @@ def _options(given: list[str]) -> _Options | None:
             options.sandbox = given.pop(0)
         elif word == "--port" and given:
             options.port = given.pop(0)
+        elif word == "--gate" and given:
+            options.gate = given.pop(0)
         elif word == "--fd" and given and given[0].isdigit():
             options.descriptor = int(given.pop(0))
         else:
@@ -87,21 +93,33 @@ def _serve(options: _Options) -> NoReturn:
         from kplab.agent.stdio import channel_on_stdio
 
         stdio = channel_on_stdio()
-    channel = stdio.channel if stdio else _channel(options)
+    channel = stdio.channel if stdio else None if options.gate else _channel(options)
     from kplab.lab.craft import Crafter
     from kplab.lab.nursery import Nursery
 
     nursery, crafter = Nursery(), Crafter()
+    if options.gate:
+        crafter.warm()
     from kplab.agent.lab import Helpers
     from kplab.agent.serve import Agent
     from kplab.lab.run import SystemRunner
 
+    if channel is None:
+        channel = _channel_behind_gate(options, crafter)
     listening = options.listening or bool(options.port)
     Agent(Helpers(nursery, crafter, SystemRunner()), options.sandbox, channel, listening=listening).run()
     if stdio:
         stdio.hand_on()
     # At once: there is nothing to tidy up that the kernel would not, and the user's side waits for our end.
     os._exit(0)
+
+
+def _channel_behind_gate(options: _Options, crafter: Crafter) -> socket.socket:
+    from kplab.agent.gate import pass_gate
+
+    crafter.craft([("IP", {})])  # so that it is loaded, and looks for nothing while the root changes
+    pass_gate(options.gate)
+    return _channel(options)
 
 
 def _channel(options: _Options) -> socket.socket:

@@ -59,6 +59,8 @@ class Agent:
         self._programs: list[RunningProgram] = []
         self._shells: list[RunningShell] = []
         self._ending = False
+        self._abandoned = False
+        """Whether a kept lab ends when the last connection closes: nobody has asked it anything since it stands."""
         self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake)
         for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -165,7 +167,7 @@ class Agent:
                     if shell.owner is connection:
                         shell.hang_up()
                 connection.close()
-        if not self._connections and self._listener is None:
+        if not self._connections and (self._listener is None or self._abandoned):
             self._ending = True
 
     def _accept(self) -> None:
@@ -178,6 +180,7 @@ class Agent:
             channel.close()
             return
         self._connections.append(Connection(channel))
+        self._abandoned = self._abandoned or self._lab is None
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -211,6 +214,7 @@ class Agent:
             return
         if not connection.greeted:
             raise ProtocolError("talk to the agent", "it has not been greeted", "send Hello first")
+        self._abandoned = self._abandoned and self._lab is None
         match message:
             case Up():
                 self._up(message, connection)

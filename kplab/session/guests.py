@@ -10,20 +10,13 @@ from collections.abc import Callable
 from kplab.errors import ProtocolError, SandboxError
 from kplab.session.base import Report
 from kplab.session.channel import Channel
-from kplab.session.sandbox.microvm import (
-    agent_program,
-    console,
-    find_machine,
-    lives_in_tmp,
-    start_guest,
-    wait_booted,
-)
+from kplab.session.sandbox.microvm import console, find_machine
+from kplab.session.sandbox.microvm_gated import end_guest, start_agent_guest
 from kplab.session.sandbox.namespaces import StartedAgent
 from kplab.session.stages import Stages
 
-GREETING_LIMIT = 120.0
-"""Seconds for the agent's start in the guest: Python loads slowly where the processor is emulated."""
-END_LIMIT = 2.0
+GREETING_LIMIT = 60.0
+"""Seconds for an agent that has been loaded to answer."""
 
 Greet = Callable[[Channel, float], None]
 
@@ -47,12 +40,10 @@ def greeted_guest(
     stages(name, False)
     machine = find_machine()
     stages(name, True)
-    agent = start_guest(machine, agent_program(machine.accelerator), listener, host_tmp=lives_in_tmp())
+    agent = start_agent_guest(machine, listener, stages)
     with contextlib.ExitStack() as undo:
-        undo.callback(agent.wait, END_LIMIT)
-        undo.callback(_hang_up, agent)
-        wait_booted(agent, stage=stages)
-        stages("agent in the guest", False)
+        undo.callback(end_guest, agent)
+        stages("agent greeted", False)
         own = agent.channel if connect is None else connect()
         assert own is not None  # noqa: S101 - it listens exactly if there is a way to connect
         channel = Channel(own, lambda: console(agent))
@@ -65,17 +56,8 @@ def greeted_guest(
                 f"{error.happened}; the guest's console shows:\n{console(agent) or '(nothing)'}",
                 "kplab doctor",
             ) from error
-        stages("agent in the guest", True)
+        stages("agent greeted", True)
         undo.pop_all()
     if listener is not None:
         agent.process.returncode = 0  # it outlives us: Popen is not to wait for it, nor to warn
     return agent, channel, stages.shifted()
-
-
-def _hang_up(agent: StartedAgent) -> None:
-    """End a guest that was not greeted: one that is kept has no channel whose end would tell it."""
-    if agent.channel is not None:
-        with contextlib.suppress(OSError):
-            agent.channel.shutdown(socket.SHUT_RDWR)
-    else:
-        agent.process.kill()

@@ -71,6 +71,8 @@ def start_kept_lab(name: str, plan: LabPlan, report: Report | None = None) -> Li
     with ExitStack() as undo:
         undo.callback(_abandon, agent, channel, name)
         up: LabUp = bring_up(channel, plan, report)
+        # That it has been taken over: a lab that is asked nothing ends with whoever has built it.
+        ask(channel, Status(), LabStatus, ANSWER_LIMIT)
         undo.pop_all()
     return LiveSession(channel, None, up.topology, up.facts)
 

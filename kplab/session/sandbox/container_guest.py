@@ -18,10 +18,9 @@ from kplab.errors import KplabError
 from kplab.protocol.frames import encode
 from kplab.protocol.messages import Failed, Progress
 from kplab.protocol.stdio import carry, write_all
-from kplab.session.sandbox.guest_initramfs import initramfs
-from kplab.session.sandbox.guest_kernel import cache_folder, find_kernel
-from kplab.session.sandbox.microvm import agent_program, find_machine, start_guest, wait_booted
-from kplab.session.sandbox.namespaces import search_path
+from kplab.session.sandbox.guest_kernel import find_kernel
+from kplab.session.sandbox.microvm import Machine, agent_parts, find_machine
+from kplab.session.sandbox.microvm_gated import start_agent_guest
 
 HELLO = 1
 """The number of a channel's first question (`kplab.session.channel`)."""
@@ -31,7 +30,7 @@ END_LIMIT = 2.0
 def main(argv: Sequence[str]) -> int:
     """Run the guest until its channel ends; return the exit status."""
     if list(argv) == ["--prepare"]:
-        initramfs(find_kernel(os.environ), cache_folder(os.environ), search_path())
+        agent_parts(Machine("", "", find_kernel(os.environ)))
         return 0
     began = time.monotonic()
 
@@ -40,10 +39,8 @@ def main(argv: Sequence[str]) -> int:
         write_all(1, encode(Progress(id=HELLO, step=name, done=done, seconds=seconds)))
 
     try:
-        machine = find_machine()
-        guest = start_guest(machine, agent_program(machine.accelerator))
+        guest = start_agent_guest(find_machine(), None, stage, saving=False)
         try:
-            wait_booted(guest, stage=stage)
             assert guest.channel is not None  # noqa: S101 - it does not listen
             carry(0, 1, guest.channel)
         finally:

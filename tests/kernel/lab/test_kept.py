@@ -28,6 +28,19 @@ from kplab.session.labs import start_kept_lab
 start_kept_lab(sys.argv[1], LabPlan(manifest=open(sys.argv[2]).read())).close()
 """
 
+BEGINNER = """
+import signal, sys
+from kplab.session.base import LabPlan
+from kplab.session.labs import start_kept_lab
+
+def report(step):
+    if step.name == sys.argv[3] and not step.done:
+        print("now", flush=True)
+        signal.pause()
+
+start_kept_lab(sys.argv[1], LabPlan(manifest=open(sys.argv[2]).read()), report)
+"""
+
 
 @pytest.fixture
 def name(plan: LabPlan) -> Iterator[str]:
@@ -61,6 +74,22 @@ def test_a_kept_lab_outlives_the_process_that_built_it() -> None:
         lab.close()
     finally:
         stop_lab(name)
+
+
+@pytest.mark.parametrize("step", ["cluster", "links, addresses, routes", "kube-proxy's rules"])
+def test_a_kept_lab_whose_builder_is_killed_ends(step: str) -> None:
+    """SIGKILL to the launcher while the lab is built, early or late: it ends too, and frees its name."""
+    name = f"{NAME}-k"
+    argv = [sys.executable, "-c", BEGINNER, name, str(ROOT / "lessons/cluster.yaml"), step]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as builder:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "now\n"
+        builder.kill()
+    until = time.monotonic() + 20
+    while name in {lab.name for lab in list_labs()} and time.monotonic() < until:
+        time.sleep(0.02)
+
+    assert name not in {lab.name for lab in list_labs()}
 
 
 def test_two_sessions_of_one_lab_work_side_by_side(name: str) -> None:

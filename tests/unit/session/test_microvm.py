@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import shutil
 from pathlib import Path
@@ -12,9 +11,9 @@ import pytest
 
 from kplab.errors import SandboxError
 from kplab.session.sandbox import microvm_accel
-from kplab.session.sandbox.guest_initramfs import archive, initramfs
+from kplab.session.sandbox.guest_initramfs import Entry, archive, initramfs
 from kplab.session.sandbox.guest_kernel import GuestKernel, find_kernel, needed_modules
-from kplab.session.sandbox.microvm import Machine, find_qemu, qemu_command, start_guest, wait_booted
+from kplab.session.sandbox.microvm import Machine, Parts, Wires, find_qemu, qemu_command, start_guest, wait_booted
 from kplab.session.sandbox.microvm_accel import accelerator
 from kplab.session.sandbox.microvm_check import can_run_microvm, microvm_checks
 from kplab.session.sandbox.namespaces import StartedAgent
@@ -31,6 +30,7 @@ kernel/fs/9p/9p.ko:
 kernel/net/netfilter/ipvs/ip_vs.ko:
 kernel/drivers/net/dummy.ko:
 """
+PARTS = Parts(Path("image"), Path("first"))
 
 
 def put_kernel(place: Path, version: str, dependencies: str = DEPENDENCIES) -> GuestKernel:
@@ -115,10 +115,11 @@ def test_modules_come_after_what_they_need(kernel: GuestKernel) -> None:
 
 def test_the_archive_is_what_cpio_reads() -> None:
     """Names, modes and contents are where the format has them, each part padded to four bytes."""
-    made = archive(iter([("a", 0o100644, b"12345")]))
+    made = archive([Entry("a", 0o100644, b"12345", 0x1234)])
 
     assert made[:6] == b"070701"
     assert made[14:22] == b"000081A4"
+    assert made[46:54] == b"00001234"
     assert made[110:112] == b"a\0"
     assert made[112:117] == b"12345"
     assert len(made) % 4 == 0
@@ -130,7 +131,7 @@ def test_the_first_file_system_is_made_once(tmp_path: Path, kernel: GuestKernel,
     made = initramfs(kernel, tmp_path / "cache", str(busybox.parent))
     stamp = made.stat().st_mtime_ns
 
-    assert b"init" in gzip.decompress(made.read_bytes())
+    assert b"init" in made.read_bytes()
     assert initramfs(kernel, tmp_path / "cache", str(busybox.parent)) == made
     assert made.stat().st_mtime_ns == stamp
     busybox.write_bytes(b"newer")
@@ -142,11 +143,10 @@ def test_no_room_on_the_disk(
 ) -> None:
     """A full disk is named with the file and the way on, and no half file stays."""
 
-    def full(path: Path, data: bytes) -> int:
-        path.touch()
+    def full(path: Path, other: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(SandboxError, match=r"(?s)No space left on device.*XDG_CACHE_HOME"):
         initramfs(kernel, tmp_path / "cache", str(busybox.parent))
     assert list((tmp_path / "cache").iterdir()) == []
@@ -170,7 +170,7 @@ def test_missing_programs_name_their_packages(monkeypatch: pytest.MonkeyPatch, k
 
 def test_the_guest_has_no_network_and_no_writable_disk(kernel: GuestKernel) -> None:
     """QEMU's own devices are off, no network device is given, and the host's tree is read-only."""
-    argv = qemu_command(Machine("qemu", "tcg", kernel), Path("first"), ("python", "-c", "x"), 7)
+    argv = qemu_command(Machine("qemu", "tcg", kernel), PARTS, ("python", "-c", "x"), Wires(7))
 
     assert {"-nodefaults", "-no-user-config", "-no-reboot"} <= set(argv)
     assert not [
@@ -183,7 +183,7 @@ def test_the_guest_has_no_network_and_no_writable_disk(kernel: GuestKernel) -> N
 def test_a_path_with_a_space_cannot_be_passed(kernel: GuestKernel) -> None:
     """The kernel's command line has no way to quote inside a value."""
     with pytest.raises(SandboxError, match="another folder"):
-        qemu_command(Machine("qemu", "tcg", kernel), Path("first"), ("/my programs/python",), 7)
+        qemu_command(Machine("qemu", "tcg", kernel), PARTS, ("/my programs/python",), Wires(7))
 
 
 @pytest.mark.parametrize(
