@@ -101,9 +101,14 @@ def this_machine() -> Here:
     """Return what there is to ask about the machine that we run on."""
     from kplab.session.sandbox.check import missing_programs
     from kplab.session.sandbox.container_check import why_no_engine
-    from kplab.session.sandbox.microvm_check import why_no_guest
 
-    return Here(sys.platform, missing_programs, why_no_guest, why_no_engine)
+    return Here(sys.platform, missing_programs, _why_no_guest, why_no_engine)
+
+
+def _why_no_guest() -> str:
+    from kplab.session.sandbox.microvm_check import why_no_guest  # it loads what only Linux has
+
+    return why_no_guest()
 
 
 def _in_namespaces(wanted: str, mode: str, machine: Here) -> Choice:

@@ -44,14 +44,15 @@ class Way:
 def ways(engine: Engine) -> tuple[Way, ...]:
     """Return the ways to try, best first: no capability and a user namespace; then root with four capabilities.
 
-    A new /proc can be mounted from a user namespace only where nothing of the container's own is hidden
-    (mount_too_revealing in fs/namespace.c). Docker's seccomp filter allows unshare(2), mount(2) and setns(2) only to
-    containers that may have CAP_SYS_ADMIN; a user other than root, who can gain no privileges, still has it not.
+    From a user namespace a new /proc, and the /sys of `ip netns exec`, can be mounted only where nothing of the
+    container's own is hidden (mount_too_revealing in fs/namespace.c). Docker's seccomp filter allows unshare(2),
+    mount(2) and setns(2) only to containers that may have CAP_SYS_ADMIN; a user other than root, who can gain no
+    privileges, still has it not.
     """
     # Their AppArmor profiles forbid mounts; where there is no AppArmor the option means nothing.
     common = ("--cap-drop=ALL", "--security-opt=apparmor=unconfined", "--security-opt=no-new-privileges")
     if engine.kind == "podman":
-        plain: tuple[str, ...] = ("--security-opt=unmask=/proc/*",)
+        plain: tuple[str, ...] = ("--security-opt=unmask=ALL",)
     else:
         plain = ("--cap-add=SYS_ADMIN", "--security-opt=systempaths=unconfined")
     capabilities = tuple(f"--cap-add={name}" for name in ROOT_CAPABILITIES)
