@@ -26,7 +26,7 @@ from kplab.errors import EngineError, UsageError
 ENGINE, RUN, BUILD = "KPLAB_ENGINE", "KPLAB_ENGINE_RUN", "KPLAB_ENGINE_BUILD"
 CANDIDATES = ("podman", "docker")
 """Podman first: it needs no right to a daemon's socket."""
-LIMIT = 10.0
+LIMIT = 20.0
 """Seconds within which an engine must answer a small question."""
 INSTALL = "install Podman (https://podman.io) or Docker (https://docs.docker.com/get-docker/)"
 
