@@ -32,7 +32,8 @@ def offer(missing: ImageMissingError) -> bool:
         return False
     image = image_for(missing.stage)
     typer.echo(f"kplab: {missing.happened}", err=True)
-    if not typer.confirm(f"{what_it_takes(image).capitalize()} now?", default=True, err=True):
+    takes = what_it_takes(image)
+    if not typer.confirm(f"{takes[0].upper()}{takes[1:]}, now?", default=True, err=True):
         return False
     _make(find_engine(), image)
     return True
