@@ -37,8 +37,8 @@ function paintHeaders(box, headers) {
   const shown = headers.filter((field) => !(field.name === "mark" && field.value === "0x0" && field.was === null));
   box.replaceChildren(...shown.map((field) => {
     const name = el("span", "kplab-key", field.name);
-    if (field.was === null) return el("span", "kplab-field", name, field.value);
-    return el("span", "kplab-field kplab-changed", name, el("s", "", field.was), " ⇒ ", el("b", "", field.value));
+    if (field.was === null) return el("span", "kplab-field", name, " ", field.value);
+    return el("span", "kplab-field kplab-changed", name, " ", el("s", "", field.was), " ⇒ ", el("b", "", field.value));
   }));
 }
 
@@ -214,8 +214,8 @@ function paintEntries(box, entries) {
     const made = el(
       "div", `kplab-entry${entry.mark === "new" || entry.mark === "changed" ? " kplab-fresh" : ""}`,
       el("div", "", el("b", "", `${sign} ${entry.node} `), `${entry.state || ""} `, el("span", "kplab-changed", words)),
-      el("div", "kplab-pair", el("span", "kplab-key", "sent"), el("span", "kplab-request", entry.original)),
-      el("div", "kplab-pair", el("span", "kplab-key", "answer"), el("span", "kplab-reply", entry.reply)),
+      el("div", "kplab-pair", el("span", "kplab-key", "sent"), " ", el("span", "kplab-request", entry.original)),
+      el("div", "kplab-pair", el("span", "kplab-key", "answer"), " ", el("span", "kplab-reply", entry.reply)),
     );
     made.title = entry.text;
     return made;

@@ -45,8 +45,6 @@ class Face {
     root.tabIndex = 0;
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", `Journey of ${this.story.about.packet} from ${this.story.about.sender}`);
-    // JupyterLab's own keys (arrows, space) must not reach the notebook while the widget has the focus.
-    root.dataset.lmSuppressShortcuts = "true";
     const { packet, sender, mode, backend } = this.story.about;
     const tables = ["iptables", "ipvs", "userspace"].includes(mode) ? ` (iptables-${backend})` : "";
     const side = el("div", "kplab-side");
@@ -63,7 +61,6 @@ class Face {
       el("div", "kplab-panes", this.walk.element, side),
       this.timeline.element, this._buildControls(),
     );
-    root.addEventListener("keydown", (event) => this._key(event));
     return root;
   }
 
@@ -94,8 +91,9 @@ class Face {
     );
   }
 
-  _key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+  /** Take the keys that are ours while the focus is inside; all others are the notebook's, like Ctrl+S. */
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !event.composedPath().includes(this.root)) return;
     const play = this.playback;
     const onButton = event.target.tagName === "BUTTON";
     const actions = {
@@ -179,6 +177,9 @@ function render({ model, el: host }) {
   };
   const face = new Face(new Story(JSON.parse(model.get("story"))), unfold);
   const forget = followTheme(face.root);
+  // On the window, before it goes down to the document: there JupyterLab takes arrows and space for its own.
+  const key = (event) => face.key(event);
+  window.addEventListener("keydown", key, true);
   host.append(face.root);
   model.on("msg:custom", answered);
   const sizes = new ResizeObserver(() => {
@@ -187,7 +188,7 @@ function render({ model, el: host }) {
   });
   sizes.observe(face.root);
   return () => {
-    face.stop(); forget(); sizes.disconnect(); model.off("msg:custom", answered);
+    face.stop(); forget(); sizes.disconnect(); window.removeEventListener("keydown", key, true); model.off("msg:custom", answered);
     for (const timer of waiting.values()) window.clearTimeout(timer);
   };
 }
