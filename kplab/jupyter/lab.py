@@ -216,6 +216,8 @@ class Lab:
         """
         about = About(tuple(senders), destination, packets)
         prediction = Prediction(prompt, read_claims(choices, self.topology), about)
+        if self.prediction:
+            prediction.asked_again(self.prediction)
         if answer is not None:
             prediction.say(answer)
         self.prediction = prediction

@@ -69,6 +69,14 @@ class Prediction:
         self.answer = found.id
         return _remark(f"You said: {found.id}) {found.label}")
 
+    def asked_again(self, before: Prediction) -> None:
+        """Keep the answer to the same question that no journey has graded yet: its cell was only run once more.
+
+        A click on an answer makes that cell the current one, so the next Shift-Enter runs it again.
+        """
+        if before.verdict is None and (before.prompt, before.choices) == (self.prompt, self.choices):
+            self.answer = before.answer
+
     def saw(self, journey: Journey) -> Shown | None:
         """Grade the answer by a journey; return what the student reads, if there is anything new to be said."""
         reasons = off_topic(self._step.grade.about, journey)
@@ -103,7 +111,7 @@ class Prediction:
             f'<div><p><b>{escape(self.prompt)}</b></p><ol style="list-style-type:lower-alpha">{rows}</ol>{said}</div>'
         )
         display(Shown(html, repr(self)))  # type: ignore[no-untyped-call]
-        if in_notebook() and self.answer is None:
+        if in_notebook() and self.verdict is None:
             self._show_buttons()
 
     def _show_buttons(self) -> None:
@@ -115,7 +123,9 @@ class Prediction:
         except ImportError:
             display(_remark('Answer with lab.answer("a"), then send the packet.'))  # type: ignore[no-untyped-call]
             return
-        buttons = ToggleButtons(options=[choice.id for choice in self.choices], value=None, description="Your answer:")
+        buttons = ToggleButtons(
+            options=[choice.id for choice in self.choices], value=self.answer, description="Your answer:"
+        )
         buttons.observe(lambda change: self.say(change["new"]) if change["new"] else None, names="value")
         display(buttons)  # type: ignore[no-untyped-call]
 

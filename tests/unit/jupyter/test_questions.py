@@ -66,6 +66,20 @@ def test_an_unanswered_question_reminds_once_and_never_gives_itself_away(view: V
     assert question.verdict is None
 
 
+def test_a_question_that_is_asked_again_keeps_its_answer_until_it_is_graded(view: View) -> None:
+    """Running its cell once more loses nothing; after a verdict it is a new question. Another one is another."""
+    first, again, other = ask(), ask(), Prediction("When?", WHERE, About())
+    first.say("a")
+    again.asked_again(first)
+    other.asked_again(first)
+    assert (again.answer, other.answer) == ("a", None)
+
+    again.saw(view("lab-nft-curl").journey)
+    anew = ask()
+    anew.asked_again(again)
+    assert anew.answer is None
+
+
 def test_another_packet_is_not_graded(view: View) -> None:
     """A question about one destination says of a packet to another that it was not meant."""
     question = ask(About(destination="10.96.0.99:80"))
