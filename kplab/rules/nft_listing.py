@@ -5,10 +5,11 @@ Sets and maps come first, then chains, as nft has them. Each element has a line 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
-from kplab.model.nft import NftChain, NftSet, NftTable
+from kplab.model.nft import NftChain, NftRule, NftSet, NftTable
 
 _STEP = "    "
 _NAMES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
@@ -19,11 +20,36 @@ _NEAR = 10
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
+class Lines(Sequence[str]):
+    """The lines of a listing; a rule is written when its line is asked for, of which there may be 60,000."""
+
+    def __init__(self) -> None:
+        self.held: list[str | NftRule] = []
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [_written(each) for each in self.held[index]]
+        return _written(self.held[index])
+
+
+def _written(held: str | NftRule) -> str:
+    return held if isinstance(held, str) else f"{_STEP * 2}{held.text}"
+
+
 @dataclass(slots=True)
 class NftListing:
     """The lines, and indexes into them."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: Lines = field(default_factory=Lines)
     chains: dict[str, int] = field(default_factory=dict)
     """A chain's name -> the line that it begins with."""
     rules: dict[str, range] = field(default_factory=dict)
@@ -37,16 +63,17 @@ class NftListing:
 def list_table(table: NftTable) -> NftListing:
     """Return what `nft list table FAMILY NAME` prints."""
     listing = NftListing()
-    listing.lines.append(f"table {table.family} {table.name} {{")
+    lines = listing.lines.held
+    lines.append(f"table {table.family} {table.name} {{")
     if table.comment is not None:
-        listing.lines.append(f'{_STEP}comment "{table.comment}"')
+        lines.append(f'{_STEP}comment "{table.comment}"')
     for each in table.sets.values():
         _list_set(listing, each)
     for chain in table.chains.values():
         _list_chain(listing, chain)
-    if not listing.lines[-1]:
-        listing.lines.pop()
-    listing.lines.append("}")
+    if not lines[-1]:
+        lines.pop()
+    lines.append("}")
     return listing
 
 
@@ -56,7 +83,7 @@ def element_of_line(line: str) -> str:
 
 
 def _list_set(listing: NftListing, each: NftSet) -> None:
-    lines = listing.lines
+    lines = listing.lines.held
     listing.sets[each.name] = len(lines)
     lines.append(f"{_STEP}{'set' if each.values is None else 'map'} {each.name} {{")
     values = "" if each.values is None else f" : {each.values}"
@@ -83,7 +110,7 @@ def _elements(each: NftSet) -> Iterator[str]:
 
 
 def _list_chain(listing: NftListing, chain: NftChain) -> None:
-    lines = listing.lines
+    lines = listing.lines.held
     listing.chains[chain.name] = len(lines)
     lines.append(f"{_STEP}chain {chain.name} {{")
     if chain.comment is not None:
@@ -93,7 +120,7 @@ def _list_chain(listing: NftListing, chain: NftChain) -> None:
         policy = f" policy {chain.policy};" if chain.policy else ""
         lines.append(f"{_STEP * 2}type {chain.type} hook {chain.hook} priority {priority};{policy}")
     first = len(lines)
-    lines.extend(f"{_STEP * 2}{rule.text}" for rule in chain.rules)
+    lines.extend(chain.rules)
     listing.rules[chain.name] = range(first, len(lines))
     lines += [f"{_STEP}}}", ""]
 

@@ -7,11 +7,13 @@ one node, as it would be typed there; its `Page` is made at first use, since it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 from kplab.model.journey import Hop
+from kplab.model.nft import NftTable
 from kplab.model.topology import Topology
 from kplab.scene import listing_pages as pages
 from kplab.scene.listing_pages import Page
@@ -20,6 +22,10 @@ from kplab.trace.rulesets import nft_of
 
 PINNED = "/run/kplab/bpf"
 """Where eBPF mode's maps are pinned in a lab; a folder a node."""
+
+
+_TABLE = re.compile(r'"table":\s*\{\s*"family":\s*"(\w+)",\s*"name":\s*"([^"]+)"')
+"""A table among nft's JSON; in what belongs to one, "table" is its name alone."""
 
 
 class Listing:
@@ -86,11 +92,17 @@ def _saved(node: str, save: Save) -> Listing:
 
 
 def _nft(state: NodeState) -> list[Listing]:
-    ruleset = nft_of(state)
+    """Tables by name alone: a listing of 50,000 rules is read when it is shown."""
     return [
-        Listing(state.node, f"nft list table {table.family} {table.name}", partial(pages.nft_page, table))
-        for table in (ruleset.tables.values() if ruleset else ())
+        Listing(state.node, f"nft list table {family} {name}", partial(_table_page, state, family, name))
+        for family, name in dict.fromkeys(_TABLE.findall(state.nft))
     ]
+
+
+def _table_page(state: NodeState, family: str, name: str) -> Page:
+    ruleset = nft_of(state)
+    table = ruleset.table(family, name) if ruleset is not None else None
+    return pages.nft_page(table or NftTable(family, name))
 
 
 def _ipvs(state: NodeState) -> list[Listing]:

@@ -63,9 +63,11 @@ class Rulebook:
 
     def line_of(self, name: str, beside: int) -> int | None:
         """Return the line of a section, of the table that line `beside` stands in if that has one."""
-        table = next((t[1:].strip() for t in reversed(self.lines[: beside + 1]) if t.startswith("*")), "")
-        found = self.listing.page.sections.get((table, name))
-        return self.section_line(name) if found is None else found
+        tables = [table for table, each in self.listing.page.sections if each == name]
+        if len(tables) < 2:
+            return self.section_line(name)
+        here = next((t[1:].strip() for t in reversed(self.lines[: beside + 1]) if t.startswith("*")), "")
+        return self.listing.page.sections.get((here, name), self.section_line(name))
 
     def unfold(self, line: int) -> bool:
         """Open the fold that a line is in; False when it is in none, or in one that is open."""
