@@ -19,6 +19,7 @@ COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#1
 COLUMNS = 2
 """Panels beside each other."""
 GUEST = "microvm"
+_NEVER = "from the guest: never in one ratio with the others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Panel:
     label: Callable[[Column], str]
     """What stands at a line's end, behind the mode's name."""
     spread: Callable[[Column], tuple[float, float] | None] = lambda column: None
+    warning: str = ""
 
 
 def comparison_svg(comparison: Comparison) -> str:
@@ -58,15 +60,12 @@ def _panels(points: Sequence[Point]) -> list[Panel]:
     found = [Panel("rules tried: a list that is walked, or lookups", points, _rules, _counted)]
     for sandbox in dict.fromkeys(clock_of(point.column.sandbox) for point in points):
         mine = [point for point in points if clock_of(point.column.sandbox) == sandbox]
-        where = f"{sandbox}: from the guest, never in one ratio with the others" if _guest(sandbox) else sandbox
-        found.append(Panel(f"us on the wire, median and quartiles ({where})", mine, _median, _us(_median), _quartiles))
-        if not _guest(sandbox):
-            found.append(Panel(f"us from the call of connect(), median ({where})", mine, _call, _us(_call)))
+        guest = sandbox.startswith(GUEST)
+        title = f"us on the wire, median and quartiles ({sandbox})"
+        found.append(Panel(title, mine, _median, _us(_median), _quartiles, _NEVER if guest else ""))
+        if not guest:
+            found.append(Panel(f"us from the call of connect(), median ({sandbox})", mine, _call, _us(_call)))
     return found
-
-
-def _guest(sandbox: str) -> bool:
-    return sandbox.startswith(GUEST)
 
 
 def _rules(column: Column) -> float:
@@ -97,6 +96,7 @@ def _us(value: Callable[[Column], float | None]) -> Callable[[Column], str]:
 def _draw(panel: Panel, colours: dict[str, str]) -> str:
     drawn = [(point, found) for point in panel.points if (found := panel.value(point.column)) is not None]
     parts = [f'<text x="{LEFT}" y="{TOP - 16}" font-size="13">{escape(panel.title)}</text>']
+    parts.append(f'<text x="{LEFT}" y="{TOP - 2}" fill="#b00020">{escape(panel.warning)}</text>')
     if not drawn:
         return "".join([*parts, f'<text x="{LEFT}" y="{TOP + 40}">not measured</text>'])
     x = _scale([float(point.services) for point, _ in drawn], LEFT + 10, WIDTH - RIGHT)
