@@ -45,7 +45,11 @@ def address_changes(program: IpvsProgram, held: frozenset[str] | None) -> tuple[
 
 
 def set_changes(program: IpvsProgram, held: Mapping[str, IpSet]) -> list[str]:
-    """Return the commands of ipset that make the kernel's sets the program's."""
+    """Return the commands of ipset that make the kernel's sets the program's.
+
+    A member is added without `tcp:`, which is ipset's default: for each that names a protocol ipset opens
+    /etc/protocols, and that is most of the time where the processor is emulated.
+    """
     lines = []
     for wanted in program.sets:
         there = held.get(wanted.name)
@@ -54,7 +58,7 @@ def set_changes(program: IpvsProgram, held: Mapping[str, IpSet]) -> list[str]:
         if there is None:
             lines.append(f"create {wanted.create}")
         lines += [f"del {wanted.name} {gone}" for gone in sorted(members - entries.keys())]
-        lines += [f"add {wanted.name} {entry}" for entry in entries if entry not in members]
+        lines += [f"add {wanted.name} {entry.replace(',tcp:', ',')}" for entry in entries if entry not in members]
     return lines
 
 

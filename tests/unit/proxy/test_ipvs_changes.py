@@ -121,12 +121,12 @@ def test_sets_are_made_once_and_then_differ_by_members() -> None:
     kube = ProgramSet("KUBE-X", "hash:ip,port,net", 4, ("10.0.0.1,tcp:80,10.1.0.0/16", "10.0.0.1,tcp:80,10.2.0.1/32"))
     assert set_changes(program(sets=(kube,)), {}) == [
         "create KUBE-X hash:ip,port,net family inet hashsize 1024 maxelem 65536",
-        "add KUBE-X 10.0.0.1,tcp:80,10.1.0.0/16",
-        "add KUBE-X 10.0.0.1,tcp:80,10.2.0.1",
+        "add KUBE-X 10.0.0.1,80,10.1.0.0/16",
+        "add KUBE-X 10.0.0.1,80,10.2.0.1",
     ]
     members = frozenset({"10.0.0.1,tcp:80,10.2.0.1", "10.0.0.1,tcp:80,10.9.0.0/16"})
     held = {"KUBE-X": IpSet("KUBE-X", kube.type, 4, members)}
     assert set_changes(program(sets=(kube,)), held) == [
         "del KUBE-X 10.0.0.1,tcp:80,10.9.0.0/16",
-        "add KUBE-X 10.0.0.1,tcp:80,10.1.0.0/16",
+        "add KUBE-X 10.0.0.1,80,10.1.0.0/16",
     ]
