@@ -116,6 +116,22 @@ def test_whoever_waits_is_told(shared_cache: Path, empty: Path) -> None:
     assert gone(keeper, qemu)
 
 
+def test_a_guest_that_hangs_later_is_given_up(shared_cache: Path, empty: Path) -> None:
+    """QEMU stopped under a session: the question says so at its limit, and closing the session ends what is stopped."""
+    try:
+        agent, channel, _ = greeted_guest(greet, None, "asked for")
+    except SandboxError as error:
+        pytest.skip(str(error))
+    keeper, qemu = agent.process.pid, qemu_of(agent.process.pid)
+
+    os.kill(qemu, signal.SIGSTOP)
+    with pytest.raises(ProtocolError, match=r"(?s)has not answered within 0\.5 s.*end the lab"):
+        ask(channel, Status(), LabStatus, 0.5)
+    channel.close()
+    agent.wait(LIMIT)
+    assert gone(keeper, qemu)
+
+
 def test_a_kept_guest_outlives_its_session_and_ends_when_told(shared_cache: Path, empty: Path) -> None:
     """A kept lab in a guest serves several sessions at once; its end leaves neither process nor name."""
     plan = LabPlan(manifest=large_manifest(1, 1), sandbox="microvm")
