@@ -31,7 +31,7 @@ class HostFile:
 
     path: str
     changed: int
-    """When it was last changed (mtime, ns)."""
+    """When it was last changed: seconds, by which Python too judges its bytecode. Layers of images keep no more."""
     size: int
 
 
@@ -88,7 +88,7 @@ def _look(path: str) -> HostFile | None:
         found = os.stat(path)  # noqa: PTH116 - hundreds of them, at each start
     except OSError:
         return None
-    return HostFile(path, found.st_mtime_ns, found.st_size)
+    return HostFile(path, int(found.st_mtime), found.st_size)
 
 
 def _way(path: str, seen: set[str]) -> Iterator[Node]:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from kplab.errors import SandboxError
-from kplab.session.sandbox import microvm_accel
+from kplab.session.sandbox import microvm, microvm_accel, microvm_gated
 from kplab.session.sandbox.guest_initramfs import Entry, archive, initramfs
 from kplab.session.sandbox.guest_kernel import GuestKernel, find_kernel, needed_modules
 from kplab.session.sandbox.microvm import Machine, Parts, Wires, find_qemu, qemu_command, start_guest, wait_booted
 from kplab.session.sandbox.microvm_accel import accelerator
 from kplab.session.sandbox.microvm_check import can_run_microvm, microvm_checks
+from kplab.session.sandbox.microvm_gated import ENDED, start_agent_guest
 from kplab.session.sandbox.namespaces import StartedAgent
 
 pytestmark = pytest.mark.unit
@@ -203,6 +204,51 @@ def test_a_guest_that_does_not_come_up(tmp_path: Path, kernel: GuestKernel, text
     finally:
         close(guest)
     assert guest.process.returncode is not None
+
+
+@pytest.fixture
+def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No file of the host's in memory, a cache of the test's own, and where a saved guest is looked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(microvm, "host_files", lambda cache: ())
+    monkeypatch.setattr(microvm_gated, "saved_path", lambda *_: tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def begin(tmp_path: Path, kernel: GuestKernel, text: str) -> list[str]:
+    """Start a guest with an agent, and end it; return the steps that were done."""
+    steps: list[str] = []
+    machine = Machine(program(tmp_path, text), "tcg", kernel)
+    guest = start_agent_guest(machine, None, lambda name, done: steps.append(name) if done else None, saving=False)
+    close(guest)
+    return steps
+
+
+def test_a_saved_guest_that_does_not_go_on_is_deleted(tmp_path: Path, kernel: GuestKernel, gated: Path) -> None:
+    """QEMU refuses what was saved: a guest boots in its place."""
+    gated.write_text("of another QEMU")
+    text = 'case "$*" in *-incoming*) exit 1;; esac; for each in kernel agent tree; do echo kplab-reached: $each; done'
+        'case "$*" in *-incoming*) exit 1;; esac; echo kplab-reached: kernel kplab-reached: agent kplab-reached: tree'
+    )
+    steps = begin(tmp_path, kernel, f"{text} >&2; exec sleep 60")
+
+    assert steps == ["guest's kernel", "agent in the guest", "host's tree in the guest"]
+    assert not gated.exists()
+
+
+def test_an_agent_that_lacks_a_file_gets_the_hosts_tree_first(tmp_path: Path, kernel: GuestKernel, gated: Path) -> None:
+    """What an installation reads and kplab did not foresee costs time only: a guest without a gate is started."""
+    text = f'case "$*" in *KPLAB_GATE*) echo kplab-reached: kernel >&2; echo "{ENDED}" >&2; exit 0;; esac'
+    steps = begin(tmp_path, kernel, f"{text}; echo kplab-reached: kernel kplab-reached: tree >&2; exec sleep 60")
+
+    assert steps == ["guest's kernel", "guest's kernel", "host's tree in the guest"]
+
+
+def test_a_guest_that_does_not_boot_is_not_started_twice(tmp_path: Path, kernel: GuestKernel, gated: Path) -> None:
+    """A module that does not load: its name is told, with the way on."""
+    with pytest.raises(SandboxError, match=r"(?s)kplab-failed: the module 9p does not load.*KPLAB_GUEST"):
+        begin(tmp_path, kernel, "echo x >>$0.runs; echo 'kplab-failed: the module 9p does not load' >&2")
+    assert (tmp_path / "qemu.runs").read_text() == "x\n"
 
 
 def close(guest: StartedAgent) -> None:
