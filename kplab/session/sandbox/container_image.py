@@ -126,7 +126,8 @@ def lay_out_source(folder: Path, package: Path | None = None) -> None:
         for name in _BESIDE:
             found = (inside if installed else checkout) / name
             shutil.copytree(found, folder / name, ignore=_LEFT_OUT)
-        shutil.copytree((inside if installed else checkout) / "containers", folder / "containers", ignore=_LEFT_OUT)
+        images = (inside if installed else checkout) / "containers"
+        shutil.copytree(images, folder / "containers", ignore=shutil.ignore_patterns("source"))
         shutil.copytree(top / "requirements", folder / "requirements")
         for name in _TOP:
             shutil.copy(top / name, folder / name)

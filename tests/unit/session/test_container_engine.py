@@ -215,3 +215,4 @@ def test_an_installed_kplab_lays_out_the_same_sources(tmp_path: Path) -> None:
         "requirements",
     }
     assert not (tmp_path / "again/kplab/lessons").exists()
+    assert not (tmp_path / "again/containers/source").exists()
