@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -12,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 from kplab.errors import KplabError, UsageError
 from kplab.jupyter.charts import comparison_bars
 from kplab.jupyter.installed import require
+from kplab.jupyter.programs import own_program
 from kplab.jupyter.shown import JourneyView
 from kplab.model.journey import Journey
 from kplab.model.packet import ClientSpec, SendSpec
 from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
 from kplab.modes.registry import known_modes
-from kplab.session.base import LabPlan, Report, Session
+from kplab.session.base import LabPlan, Session
 from kplab.session.live import start_lab
+from kplab.session.runs import Doing, Runs
 from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines
-from kplab.trace.journey import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pandas import DataFrame
 
 ENDPOINTS = 1
@@ -43,6 +41,8 @@ class Wanted:
     plans: tuple[LabPlan, ...]
     rounds: int
     sizes: tuple[int, ...]
+    limit: float
+    """Seconds that one mode may take, at one size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ def _row(one: Column) -> dict[str, object]:
         "left_kernel": one.left_kernel, "delivered_to": one.delivered_to,
         "median_us": time.median_us if time else None, "low_us": time.low_us if time else None,
         "high_us": time.high_us if time else None,
+        "from_call_us": time.from_call_us if time else None,
     }  # fmt: skip
 
 
@@ -113,31 +114,36 @@ def plans_for(modes: Sequence[str], own: LabPlan) -> tuple[LabPlan, ...]:
     return tuple(found)
 
 
-def compare(wanted: Wanted, report: Callable[[str], Report]) -> ComparisonView:
+def compare(wanted: Wanted, doing: Doing) -> ComparisonView:
     """Build the labs one after the other, send, time, and end them; what cannot run here is left out, with why.
 
-    `report` returns who is told a lab's steps, by what the lab is for.
+    `doing` is told what is being done. A mode that failed at one size is not asked of a larger one.
+
+    Raises:
+        UsageError: a size cannot be made.
     """
     if not all(0 < size <= MOST_SERVICES for size in wanted.sizes):
         raise UsageError(f"compare in clusters of {wanted.sizes} Services", "", f"From 1 to {MOST_SERVICES}")
+    runs = Runs(wanted.limit, start_lab)
     columns: list[Column] = []
     left_out: list[LeftOut] = []
     journeys: dict[str, JourneyView] = {}
     for plan in wanted.plans:
         name = name_of(plan.mode, plan.backend)
-        found = _column(plan, wanted.spec, wanted, report(name))
-        if isinstance(found, LeftOut):
-            left_out.append(found)
+        found = _column(plan, wanted.spec, wanted, runs, _about(name, doing))
+        if isinstance(found, str):
+            left_out.append(LeftOut(name, found))
         else:
             columns.append(found[0])
             journeys[name] = found[1]
     sizes: list[Point] = []
     stood = [plan for plan in wanted.plans if name_of(plan.mode, plan.backend) in journeys]
-    for services, each, spec in _sized(stood, wanted.sizes):
-        name = f"{name_of(each.mode, each.backend)} with {services} Services"
-        found = _column(each, spec, wanted, report(name))
-        if isinstance(found, LeftOut):
-            left_out.append(LeftOut(name, found.reason))
+    for services, plan, spec in _sized(stood, wanted.sizes):
+        name = f"{name_of(plan.mode, plan.backend)} with {services} Services"
+        found = _column(plan, spec, wanted, runs, _about(name, doing))
+        if isinstance(found, str):
+            left_out.append(LeftOut(name, found))
+            stood.remove(next(each for each in stood if (each.mode, each.backend) == (plan.mode, plan.backend)))
         else:
             sizes.append(Point(services=services, column=found[0]))
     comparison = Comparison(
@@ -150,31 +156,31 @@ def compare(wanted: Wanted, report: Callable[[str], Report]) -> ComparisonView:
     return ComparisonView(comparison, journeys)
 
 
+def _about(name: str, doing: Doing) -> Doing:
+    return lambda text: doing(f"{name}: {text}")
+
+
 def _sized(plans: Sequence[LabPlan], sizes: Sequence[int]) -> Iterator[tuple[int, LabPlan, SendSpec]]:
     """Yield each mode in ever larger clusters, and a connection to the last Service of their list."""
     for services in sizes:
         address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
         manifest = large_manifest(services, ENDPOINTS)
-        for plan in plans:
+        for plan in tuple(plans):
             spec = ClientSpec(client="curl", target=f"http://{address}")
             yield services, replace(plan, manifest=manifest), spec
 
 
-def _column(plan: LabPlan, spec: SendSpec, wanted: Wanted, report: Report) -> tuple[Column, JourneyView] | LeftOut:
-    name = name_of(plan.mode, plan.backend)
+def _column(
+    plan: LabPlan, spec: SendSpec, wanted: Wanted, runs: Runs, doing: Doing
+) -> tuple[Column, JourneyView] | str:
+    """Return what one lab saw; or why it saw nothing."""
     try:
-        session = start_lab(plan, report)
+        with runs.lab(plan, spec, wanted.sender, doing) as ran:
+            time, why = _timed(ran.session, ran.journey, wanted)
+            view = JourneyView(ran.journey, ran.recording)
+            return column(ran.recording, ran.journey, time, why), view
     except KplabError as error:
-        return LeftOut(name, str(error))
-    try:
-        recording = session.send(spec, wanted.sender)
-        journey = tell(recording)
-        time, why = _timed(session, journey, wanted)
-        return column(recording, journey, time, why), JourneyView(journey, recording)
-    except KplabError as error:
-        return LeftOut(name, str(error))
-    finally:
-        session.close()
+        return str(error).replace("--limit SECONDS", "limit=SECONDS")
 
 
 def _timed(session: Session, journey: Journey, wanted: Wanted) -> tuple[Timing | None, str]:
@@ -188,10 +194,10 @@ def _timed(session: Session, journey: Journey, wanted: Wanted) -> tuple[Timing |
         session.execute(node, ("nft", "delete", "table", "inet", "kplab-trace"))
     host, _, port = asked.dst.rpartition(":")
     pods = [ns.name for ns in session.topology.namespaces if ns.role in ("pod", "control-plane")]
-    program = (sys.executable, "-P", "-m", "kplab.lab.first_packet")
-    done = session.execute(wanted.sender, (*program, host.strip("[]"), port, str(wanted.rounds), *pods))
+    argv = own_program("kplab.lab.first_packet", host.strip("[]"), port, str(wanted.rounds), *pods)
+    done = session.execute(wanted.sender, argv)
     if done.status != 0:
         return None, f"the measuring program failed: {done.stderr.strip()[-300:]}"
     told = json.loads(done.stdout)
-    time = timing(told["nanoseconds"], told["missed"])
+    time = timing(told["nanoseconds"], told["missed"], told["from_call"])
     return time, "" if time else f"in {told['missed']} of {wanted.rounds} rounds no first packet came into a pod"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from kplab.jupyter.conntrack import ConntrackTable, read_conntrack
 from kplab.jupyter.graph import ChainGraph
 from kplab.jupyter.installed import require
 from kplab.jupyter.predicting import Hops, Prediction, read_claims, show
+from kplab.jupyter.programs import own_program
 from kplab.jupyter.progress import BuildProgress, Shown
 from kplab.jupyter.ran import Ran
 from kplab.jupyter.rules import Rules, rules_of_node
@@ -149,7 +149,7 @@ class Lab:
         for begin in range(0, times, BATCH):
             argv = (place.hostname, str(place.port or 80), str(min(BATCH, times - begin)))
             with self._asked() as session:
-                done = session.execute(from_, (sys.executable, "-P", "-m", "kplab.lab.many", *argv))
+                done = session.execute(from_, own_program("kplab.lab.many", *argv))
             if done.status != 0:
                 raise ProgramError(f"connect to {target} from {from_}", done.stderr.strip()[-300:], status=done.status)
             told = json.loads(done.stdout)
@@ -255,11 +255,13 @@ class Lab:
         from_: str = "client",
         rounds: int = 100,
         sizes: Sequence[int] = (),
+        limit: float = 120.0,
     ) -> ComparisonView:
         """Send the same packet, or let the same client connect, through every mode: a new lab each, ended after it.
 
         A mode that cannot run on this machine is left out, with why. `rounds` connections are timed in each, 0 for
-        none; `sizes` are clusters of so many Services to be asked besides.
+        none; `sizes` are clusters of so many Services to be asked besides; `limit` is how many seconds one lab may
+        take.
 
         Raises:
             UsageError: there is no such mode, or the packet cannot be read.
@@ -267,10 +269,10 @@ class Lab:
         is_target = isinstance(what, str) and "://" in what
         spec = read_request(what) if isinstance(what, str) and is_target else read_packet(what)
         asked = what if isinstance(what, str) else getattr(spec, "expression", "")
-        wanted = Wanted(spec, asked, from_, plans_for(modes, self._plan), rounds, tuple(sizes))
+        wanted = Wanted(spec, asked, from_, plans_for(modes, self._plan), rounds, tuple(sizes), limit)
         progress = BuildProgress("comparing")
         try:
-            found = compare(wanted, progress.named)
+            found = compare(wanted, progress.say)
         except KeyboardInterrupt:
             raise Interrupted("nothing was compared, and nothing is left of the labs that were built for it") from None
         progress.finish(f"compared: {', '.join(found.journeys) or 'nothing could run here'}")

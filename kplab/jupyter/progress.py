@@ -10,7 +10,7 @@ import sys
 from html import escape
 from typing import Any, Protocol
 
-from kplab.session.base import Report, Step
+from kplab.session.base import Step
 
 USUAL_STEPS = 6
 """Of a lab in namespaces; a guest's start comes before them. The bar is filled by what is done, and never runs back."""
@@ -52,14 +52,10 @@ class BuildProgress:
         bar = f'<progress value="{self._done}" max="{total}"></progress>'
         self._show(Shown(f"<div>{bar} {escape(text)}</div>", text))
 
-    def named(self, name: str) -> Report:
-        """Return who takes the steps of a lab by this name; the bar begins anew."""
-        self._done, self._begun = 0, set()
-
-        def report(step: Step) -> None:
-            self(Step(f"{name}: {step.name}", step.done, step.seconds))
-
-        return report
+    def say(self, text: str) -> None:
+        """Show what is being done where nobody knows how much there is."""
+        shown = f"{self._title}: {text}"
+        self._show(Shown(f"<div>{escape(shown)}</div>", shown))
 
     def finish(self, line: str) -> None:
         """Replace the bar by a line that stays."""
