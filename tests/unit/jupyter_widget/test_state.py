@@ -107,11 +107,11 @@ def _entry(entry: list[Any]) -> Document:
 
 
 def moments(timeline: Timeline) -> list[float]:
-    """Return 150 times, always the same: hops' starts, rests and ends, their lines and stops, and any between."""
+    """Return 60 times, always the same: hops' starts, rests and ends, their lines and stops, and any between."""
     found = [t for b in timeline.beats for t in (b.start, b.rest, b.end, *b.stops, *b.lines)]
     draw = random.Random(7)  # noqa: S311  # the same times at every run
     found += [draw.uniform(-1.0, timeline.duration + 1.0) for _ in range(50)]
-    return draw.sample(found, min(len(found), 150))
+    return draw.sample(found, min(len(found), 60))
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
