@@ -20,7 +20,7 @@ class Notebook:
         self._client = client
 
     def run(self, code: str) -> str:
-        """Run a cell and return what it printed; an error's lines if it failed."""
+        """Run a cell and return what it printed and displayed, as text; an error's lines if it failed."""
         return self.wait(self.begin(code))
 
     def begin(self, code: str) -> str:
@@ -39,6 +39,8 @@ class Notebook:
             match message["msg_type"]:
                 case "stream":
                     printed += content["text"]
+                case "display_data" | "update_display_data":
+                    printed += content["data"].get("text/plain", "") + "\n"
                 case "error":
                     printed += "\n".join(content["traceback"])
                 case "status" if content["execution_state"] == "idle":

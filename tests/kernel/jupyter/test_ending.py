@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.kernel.jupyter.cells import Notebook
-from tests.kernel.lab.conftest import Remains, remains
+from tests.kernel.lab.conftest import Remains, children, remains
 
 pytestmark = pytest.mark.kernel
 
@@ -25,8 +25,7 @@ Start = Callable[[], Notebook]
 
 def built(notebook: Notebook) -> Remains:
     """Build a lab in a notebook; return what must be gone when it has ended."""
-    printed = notebook.run(BUILD).split()
-    return remains(int(printed[-1]))
+    return remains(int(notebook.run(BUILD).split()[-1]))
 
 
 def test_a_killed_kernel_leaves_nothing(notebook: Start) -> None:
@@ -84,6 +83,22 @@ def test_an_interrupted_trace_leaves_the_lab_usable(notebook: Start) -> None:
     assert "answered" not in said
     again = 'lab.run("node-a", "iptables -t raw -F"); print(lab.request("http://10.96.0.42").outcome)'
     assert "status 0" in book.run(again)
+
+
+def test_a_lab_that_is_interrupted_while_it_is_built_is_gone(notebook: Start) -> None:
+    """The bar becomes a line that says so, no process is left, and the next lab is built as the first."""
+    book = notebook()
+    pid = int(book.run("import kplab, os; print(os.getpid())"))
+    before = children(pid)
+    cell = book.begin("lab = kplab.Lab()")
+    book.wait(cell, until="building a lab: ")
+    book.interrupt()
+    said = book.wait(cell)
+
+    assert "Interrupted: the lab was not built, and nothing of it is left" in said
+    assert "lab ready" not in said
+    assert children(pid) == before
+    assert "status 0" in book.run("print(kplab.Lab().request('http://10.96.0.42').outcome)")
 
 
 def test_an_error_in_a_notebook_is_a_few_lines(notebook: Start) -> None:
