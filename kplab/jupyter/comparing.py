@@ -20,7 +20,7 @@ from kplab.modes.registry import known_modes
 from kplab.session.base import LabPlan, Session
 from kplab.session.live import start_lab
 from kplab.session.runs import Doing, Runs
-from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
+from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, clock_of, column, name_of, timing
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines
 
@@ -29,6 +29,26 @@ if TYPE_CHECKING:
 
 ENDPOINTS = 1
 """Of each Service in a cluster made for its size, as in `kplab compare`: only the number of Services differs."""
+
+
+_LOOK = "font-family:monospace;font-size:85%;white-space:pre;overflow-x:auto"
+_LABELS = {
+    "sandbox": "sandbox",
+    "first_rules": "first packet: rules tried",
+    "first_lookups": "first packet: maps and sets asked",
+    "rules_tried": "all packets: rules tried",
+    "lookups": "all packets: maps and sets asked",
+    "packets": "packets",
+    "conntrack_entries": "conntrack entries made",
+    "ipvs_entries": "IPVS entries made",
+    "left_kernel": "left the kernel, times",
+    "delivered_to": "delivered to",
+    "median_us": "first packet on the wire: median, µs",
+    "low_us": "a quarter took less, µs",
+    "high_us": "a quarter took more, µs",
+    "from_call_us": "from connect() on: median, µs",
+}
+"""What a row of the table is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +90,33 @@ class ComparisonView:
         return "\n".join(comparison_lines(self.comparison))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        table = f"<pre>{escape(repr(self))}</pre>"
+        words = f'<details><summary>in words</summary><pre style="{_LOOK}">{escape(repr(self))}</pre></details>'
         return {
-            "text/html": f"<div>{self.svg()}{table}</div>",
+            "text/html": f"<div>{self.svg()}{_table(self.comparison)}{words}</div>",
             "image/svg+xml": self.svg(),
             "text/plain": repr(self),
         }
+
+
+def _table(comparison: Comparison) -> str:
+    """A column a mode, as on the command line; below it what could not be compared, and why."""
+    rows = [_row(each) for each in comparison.columns]
+    head = "".join(f"<th>{escape(str(row['name']))}</th>" for row in rows)
+    body = "".join(
+        f'<tr><th style="text-align:left">{escape(label)}</th>'
+        + "".join(f"<td>{escape(_cell(row[field]))}</td>" for row in rows)
+        + "</tr>"
+        for field, label in _LABELS.items()
+    )
+    left_out = "".join(f"<p>left out: {escape(each.name)}: {escape(each.reason)}</p>" for each in comparison.left_out)
+    clocks = {clock_of(each.sandbox) for each in comparison.columns}
+    warning = "<p>Sandboxes differ, and so do their clocks: never divide the times of one by another's.</p>"
+    table = f"<table><tr><th></th>{head}</tr>{body}</table>" if rows else ""
+    return table + (warning if len(clocks) > 1 else "") + left_out
+
+
+def _cell(value: object) -> str:
+    return "–" if value is None or value == "" else str(value)
 
 
 def _frame(rows: list[dict[str, object]]) -> DataFrame:

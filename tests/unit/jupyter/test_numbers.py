@@ -79,7 +79,18 @@ def test_a_comparison_without_columns_is_still_a_picture() -> None:
     shown = ComparisonView(Comparison(packet="x", sender="c", columns=(), left_out=(LeftOut("ipvs", "no QEMU"),)), {})
 
     Xml.fromstring(shown.svg())  # noqa: S314 - our own
-    assert "no QEMU" in shown._repr_mimebundle_()["text/plain"]
+    for form in ("text/plain", "text/html"):
+        assert "no QEMU" in shown._repr_mimebundle_()[form]
+
+
+def test_a_comparison_is_a_table_with_a_column_a_mode() -> None:
+    """Each mode's numbers stand under its name; what was not measured is a dash."""
+    columns = (column("iptables", "namespaces", 10), column("ipvs", "microvm-tcg", None))
+    html = ComparisonView(Comparison(packet="x", sender="c", columns=columns), {})._repr_mimebundle_()["text/html"]
+
+    assert "<th>iptables</th><th>ipvs</th>" in html
+    assert "median, µs</th><td>10</td><td>–</td>" in html
+    assert "never divide" in html
 
 
 def test_plans_are_of_the_same_cluster() -> None:
