@@ -43,6 +43,7 @@ bench:
 
 pictures: setup-dev
 	$(BIN)/python scripts/make_pictures.py
+	KPLAB_PICTURES=docs/pictures $(PYTEST) -q tests/browser/test_jupyterlab.py
 
 lock:
 	uv pip compile -q --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements/run.txt

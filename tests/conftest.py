@@ -14,7 +14,7 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
-MUST_RUN = {"unit", "kernel", "vm", "tui", "lessons", "architecture", "notebooks", "containers"}
+MUST_RUN = {"unit", "kernel", "vm", "tui", "lessons", "architecture", "notebooks", "containers", "browser"}
 
 
 @pytest.fixture(autouse=True)
