@@ -101,24 +101,45 @@ def test_a_notebook_runs_from_top_to_bottom_as_it_is(name: str, tmp_path: Path) 
         assert not [text for text in printed if "left out" in text]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("possible")
-def test_who_knows_the_answers_is_told_so_by_the_kernel(name: str) -> None:
-    """Every question's answer is graded right, every exercise's solution passes; nothing else is judged."""
-    book = read(name)
-    judged = sum(cell.source.count("lab.check(") for cell in code_of(book))
-    cells = []
+GRADE_ALL = """
+from kplab.course.grading import grade_prediction
+
+asked = lab.prediction
+print("right:", *[c.id for c in asked.choices if grade_prediction(asked._step, c.id, j.journey).passed])
+"""
+"""Grades every choice of the last question by the journey that answered it."""
+
+
+def worked_through(book: NotebookNode) -> tuple[list[NotebookNode], list[str]]:
+    """Return a notebook's cells with every exercise solved and every question answered, and the answers in order."""
+    cells: list[NotebookNode] = []
+    answers: list[str] = []
+    waiting = False
     for cell in book.cells:
         told = cell.metadata.get("kplab", {})
         # The guest is in the other test; here it would only take its time again.
         cell.source = told.get("solution", cell.source).replace('"nftables", "ipvs", ', '"nftables", ')
         cells.append(cell)
         if "answer" in told:
-            judged += 1
+            answers.append(told["answer"])
             cells.append(new_code_cell(f"lab.answer({told['answer']!r})"))  # type: ignore[no-untyped-call]
-    book.cells = cells
+            waiting = True
+        elif waiting and cell.cell_type == "code":
+            cells.append(new_code_cell(GRADE_ALL))  # type: ignore[no-untyped-call]
+            waiting = False
+    return cells, answers
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("possible")
+def test_who_knows_the_answers_is_told_so_by_the_kernel(name: str) -> None:
+    """Of each question's choices the author's is right and no other; every exercise's solution passes."""
+    book = read(name)
+    checks = sum(cell.source.count("lab.check(") for cell in code_of(book))
+    book.cells, answers = worked_through(book)
     NotebookClient(book, timeout=CELL_LIMIT).execute()
 
     printed = list(said(book))
     assert not [text for text in printed if text.startswith("✗")]
-    assert len([text for text in printed if text.startswith("✓")]) == judged
+    assert len([text for text in printed if text.startswith("✓")]) == checks + len(answers)
+    assert [text.strip() for text in printed if text.startswith("right:")] == [f"right: {each}" for each in answers]
