@@ -16,6 +16,8 @@ from typing import Any
 _OUTPUTS = (".jp-OutputArea-child", ".output_area", ".cell-output")
 """An output's element: in JupyterLab and nbconvert, in the classic notebook, in Jupyter Book."""
 
+_VSCODE = ".output_container"
+
 
 def still_output(still: str, told: str, text: str) -> dict[str, Any]:
     """Return the picture's MIME bundle; `told` is read out in its place, `text` is the story as lines.
@@ -33,4 +35,6 @@ def _rules() -> str:
         picture = f"{output}:has(.kplab-still)"
         rules.append(f"{picture}:has(+ {output} .kplab-journey){{display:none}}")
         rules.append(f"{picture} + {output}:has(.jupyter-widgets):not(:has(.kplab-journey)){{display:none}}")
+    # VS Code gives an output the height of what is in it, so there the picture alone goes.
+    rules.append(f"{_VSCODE}:has(+ {_VSCODE} .kplab-journey) .kplab-still{{display:none}}")
     return "".join(rules)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
+from kplab.jupyter.still_output import still_output
 from tests.browser.conftest import Outgoing
 from tests.browser.widget_page import RECORDINGS
 
@@ -61,3 +62,21 @@ def test_every_journey_is_a_picture_without_javascript(chromium: Browser, conver
         assert box["height"] > 400
     assert outgoing.urls == []
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("output", "model"), [("jp-OutputArea-child", True), ("jp-OutputArea-child", False), ("output_container", True)]
+)
+def test_one_of_picture_and_widget_is_shown(context: BrowserContext, output: str, model: bool) -> None:
+    """The widget where it lives, else the picture and no word of a missing model: JupyterLab's page, and VS Code's."""
+    page = context.new_page()
+    bundle = still_output('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "told", "text")
+    view = '<div class="kplab-journey">played</div>' if model else "Error displaying widget: model not found"
+    page.set_content(
+        f'<div class="{output}">{bundle["text/html"]}</div>'
+        f'<div class="{output}"><div class="jupyter-widgets">{view}</div></div><div class="{output}">after</div>'
+    )
+
+    expect(page.locator(".kplab-still")).to_be_visible(visible=not model)
+    expect(page.get_by_text("played" if model else "model not found")).to_be_visible(visible=model)
+    expect(page.get_by_text("after")).to_be_visible()
