@@ -32,21 +32,37 @@ class Entry:
     reply: Tuple
     state: str | None = None
     line: str = ""
-    """Verbatim from conntrack -L, or made up in its form when it was never listed."""
+    """As it was listed last, or made up in that form when it was never listed."""
     listed: bool = False
     before: bool = False
     """Whether it was there before the packet was sent."""
+    line_before: str = ""
+    """As it was listed then."""
+    told: CtChange | None = None
+    """The latest change that a hop has shown."""
     changes: list[tuple[KernelEvent, CtChange]] = field(default_factory=list)
 
     def shown(self, change: CtChange | None, kind: Literal["new", "update", "destroy", "used"]) -> CtEntry:
-        """Return it as a hop shows it, at the moment of `change` if there was one."""
+        """Return it as it was at this hop: at the moment of `change`, else as the hops before left it.
+
+        Hops are told in the order of packets. What is listed after the last packet is not shown before it: a
+        connection that has ended since would be seen in TIME_WAIT at its first SYN.
+        """
+        self.told = change or self.told
+        if self.told is not None:
+            line, state = _made_up(self, self.told), self.told.state
+        elif self.line_before:
+            found = read_line(self.line_before)
+            line, state = self.line_before, found[3] if found else None
+        else:
+            line, state = self.line, self.state
         return CtEntry(
             id=self.id,
             change=kind,
-            line=self.line if self.listed or change is None else _made_up(self, change),
+            line=line,
             original=flow_of_ends(ends_of_tuple(self.original)),
             reply=flow_of_ends(ends_of_tuple(self.reply)),
-            state=change.state if change else self.state,
+            state=state,
         )
 
 
@@ -107,6 +123,7 @@ def _list(entries: Entries, node: str, line: str, *, before: bool) -> None:
             entries.by_id[number] = entry
     entry.line, entry.listed, entry.state = line, True, state or entry.state
     entry.before = entry.before or before
+    entry.line_before = line if before else entry.line_before
 
 
 def read_line(line: str) -> tuple[int | None, Tuple, Tuple, str | None] | None:

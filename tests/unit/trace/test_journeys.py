@@ -26,6 +26,7 @@ pytestmark = pytest.mark.unit
 DATA = Path(__file__).parents[2] / "data" / "recordings"
 GOLDEN = sorted(DATA.glob("lab-*.kptrace"))
 ALL = sorted([*DATA.glob("*.json"), *GOLDEN])
+TUPLE = {"src", "dst", "sport", "dport"}
 SCHEMA = Path(__file__).parents[3] / "docs" / "journey.schema.json"
 
 Load = Callable[[str], Recording]
@@ -109,17 +110,36 @@ def test_the_schema_in_docs_is_the_types_own() -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_the_conntrack_entry_is_the_one_that_conntrack_listed(path: Path) -> None:
-    """By id, verbatim, wherever the entry was still there when the table was listed."""
+    """By id and by both directions' addresses, wherever the entry was still there when the table was listed."""
     recording, journey = told(path)
     listed = {
         (state.node, line.rpartition("id=")[2]): line for state in recording.nodes for line in state.conntrack_after
     }
-    shown = [hop for hop in journey.hops if hop.conntrack]
 
-    for hop in shown:
-        assert hop.conntrack is not None
-        assert hop.conntrack.line == listed.get((hop.node, str(hop.conntrack.id)), hop.conntrack.line)
-        assert hop.conntrack.line.endswith(f"id={hop.conntrack.id}")
+    for hop in journey.hops:
+        if hop.conntrack is None:
+            continue
+        entry, line = hop.conntrack, listed.get((hop.node, str(hop.conntrack.id)))
+        assert entry.line.endswith(f"id={entry.id}")
+        shown = [word for word in entry.line.split() if word.startswith(("src=", "dst=", "sport=", "dport="))]
+        assert line is None or shown == [word for word in line.split() if word.partition("=")[0] in TUPLE]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_an_entry_is_shown_as_it_was_then(path: Path) -> None:
+    """Its state is the latest that the kernel had reported by that packet; what was listed later is not shown before."""
+    _, journey = told(path)
+    latest: dict[tuple[str, int | None], str | None] = {}
+
+    for hop in journey.hops:
+        entry = hop.conntrack
+        if entry is None:
+            continue
+        key = (hop.node, entry.id)
+        if entry.change == "used" and key in latest:
+            assert entry.state == latest[key]
+        latest[key] = entry.state
+        assert entry.state is None or entry.state in entry.line.split()
 
 
 @pytest.mark.parametrize("name", ["lab-nft-curl", "client-legacy", "client-nft"])
