@@ -127,7 +127,7 @@ def test_the_conntrack_entry_is_the_one_that_conntrack_listed(path: Path) -> Non
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_an_entry_is_shown_as_it_was_then(path: Path) -> None:
-    """Its state is the latest that the kernel had reported by that packet; what was listed later is not shown before."""
+    """Its state is the latest that the kernel had reported by then; what was listed later is not shown before."""
     _, journey = told(path)
     latest: dict[tuple[str, int | None], str | None] = {}
 
