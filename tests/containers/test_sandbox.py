@@ -77,6 +77,21 @@ def test_a_packet_is_traced_from_outside(mode: str) -> None:
     assert [hop["kind"] for hop in json.loads(done.stdout)["hops"]][-1] == "delivered"
 
 
+def test_a_container_is_taken_where_namespaces_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody named a sandbox, and `unshare` may not: the lab is in a container, and the first step says why."""
+    refusing = tmp_path / "unshare"
+    refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    steps: list[str] = []
+
+    session = start_lab(LabPlan(manifest=large_manifest(1, 1)), lambda step: steps.append(step.name))
+    session.close()
+
+    assert session.facts.sandbox == "container"
+    assert "namespaces of this kernel do not do: unshare: unshare failed: Operation not permitted" in steps[0]
+
+
 def test_ipvs_mode_is_traced_in_a_guest_in_the_container(monkeypatch: pytest.MonkeyPatch, image_of: ImageOf) -> None:
     """The `ipvs` image brings QEMU and a kernel: no privileges, no /dev/kvm; the guest's stages are told as steps."""
     monkeypatch.setenv("KPLAB_IMAGE_IPVS", image_of("ipvs"))
