@@ -182,6 +182,7 @@ def compare(
         str, typer.Option("--sizes", help="Also in clusters of so many Services.", metavar="10,100,1000,4000")
     ] = "",
     limit: Annotated[float, typer.Option("--limit", min=1, help="Seconds that one mode may take.")] = 120,
+    sandbox: Sandbox = SandboxName.AUTO,
     screen: Annotated[bool, typer.Option("--screen", help="Two modes side by side, hop for hop.")] = False,
 ) -> None:
     """Send the same packet through every mode that can run here, and show what each did, side by side."""
@@ -190,7 +191,7 @@ def compare(
     options = command.read_options(
         what, modes=modes, backends=backends, manifest=manifest, sender=sender,
         client=client.value if client else None, form=form.value, output=output, rounds=rounds, sizes=sizes,
-        limit=limit,
+        limit=limit, sandbox=sandbox.value,
     )  # fmt: skip
     raise typer.Exit(command.show(options) if screen else command.compare(options))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,12 +16,13 @@ from kplab.cli.output import check_output, put
 from kplab.cli.report import ExitCode, report
 from kplab.cli.trace import read_spec
 from kplab.errors import ExpressionError, KplabError, UsageError
-from kplab.model.packet import ClientSpec, SendSpec
-from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
+from kplab.model.packet import SendSpec
+from kplab.model.synthetic import MOST_SERVICES
 from kplab.modes.registry import known_modes
 from kplab.session.base import LabPlan, Report, Session, Step
-from kplab.session.runs import Doing, Ran, Runs
-from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, column, name_of, timing
+from kplab.session.comparing import sized_cluster, timed_column
+from kplab.session.runs import Doing, Runs
+from kplab.trace.compare import Column, Comparison, LeftOut, Point, name_of
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines
 from kplab.trace.recording import Backend
@@ -30,9 +30,6 @@ from kplab.trace.recording import Backend
 if TYPE_CHECKING:
     from kplab.tui.compare_app import Hear
 
-ENDPOINTS = 1
-"""Of each Service, in a cluster that is made up for its size: on the client's own node, so that no draw decides how far
-the packet goes, and only the number of Services differs."""
 USUAL_SIZES = (10, 100, 1000, 4000)
 LIMIT = 120.0
 """Seconds that one mode may take, at one size: a guest whose processor is emulated needs about half of it."""
@@ -54,11 +51,12 @@ class CompareOptions:
     rounds: int
     sizes: tuple[int, ...]
     limit: float = LIMIT
+    sandbox: str = "auto"
 
 
 def read_options(
     what: str, *, modes: str, backends: str, manifest: Path | None, sender: str, client: str | None, form: str,
-    output: Path | None, rounds: int, sizes: str, limit: float = LIMIT,
+    output: Path | None, rounds: int, sizes: str, limit: float = LIMIT, sandbox: str = "auto",
 ) -> CompareOptions:  # fmt: skip
     """Read what the command line says in lists; a chart without sizes is of the usual ones.
 
@@ -70,7 +68,7 @@ def read_options(
         raise UsageError(f"--sizes {sizes}", "these are not numbers of Services", f"Like 10,100,{MOST_SERVICES}")
     return CompareOptions(
         what, _columns(_parts(modes), _read_backends(backends)), manifest, sender, client, form, output, rounds,
-        tuple(numbers) or (USUAL_SIZES if form == "svg" else ()), limit,
+        tuple(numbers) or (USUAL_SIZES if form == "svg" else ()), limit, sandbox,
     )  # fmt: skip
 
 
@@ -165,7 +163,7 @@ def show(options: CompareOptions) -> int:
             if runs.stopped:
                 return
             name = name_of(mode, backend)
-            plan = LabPlan(manifest=manifest, mode=mode, backend=backend)
+            plan = LabPlan(manifest=manifest, mode=mode, backend=backend, sandbox=options.sandbox)
             try:
                 with runs.lab(plan, spec, options.sender, _teller(hear, name)) as ran:
                     hear(Story(name, ran.recording.facts.sandbox, ran.journey, ran.recording.topology))
@@ -223,7 +221,7 @@ def _written(form: str, comparison: Comparison) -> bytes:
 
 def _compare_modes(options: CompareOptions, spec: SendSpec, manifest: str, runs: Runs, found: _Found) -> None:
     for mode, backend in options.columns:
-        plan = LabPlan(manifest=manifest, mode=mode, backend=backend)
+        plan = LabPlan(manifest=manifest, mode=mode, backend=backend, sandbox=options.sandbox)
         _say(f"{name_of(mode, backend)}: building a lab")
         one = _column(plan, spec, options, runs)
         if isinstance(one, Column):
@@ -236,9 +234,7 @@ def _compare_sizes(options: CompareOptions, runs: Runs, found: _Found) -> None:
     """Ask the last Service of ever larger clusters; a mode that failed at one size is not asked of a larger one."""
     failed: dict[str, int] = {}
     for services in options.sizes:
-        address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
-        spec = ClientSpec(client="curl", target=f"http://{address}")
-        manifest = large_manifest(services, ENDPOINTS)
+        manifest, spec = sized_cluster(services)
         for mode, backend in [(each.mode, each.backend) for each in found.columns]:
             name = name_of(mode, backend)
             title = f"{name} with {services:,} Services"
@@ -246,9 +242,8 @@ def _compare_sizes(options: CompareOptions, runs: Runs, found: _Found) -> None:
                 found.left_out.append(LeftOut(title, f"it was not done with {failed[name]:,} Services"))
                 continue
             _say(title)
-            one = _column(
-                LabPlan(manifest=manifest, mode=mode, backend=_BACKENDS.get(name, "nft")), spec, options, runs
-            )
+            plan = LabPlan(manifest=manifest, mode=mode, backend=_BACKENDS.get(name, "nft"), sandbox=options.sandbox)
+            one = _column(plan, spec, options, runs)
             if isinstance(one, Column):
                 found.sizes.append(Point(services=services, column=one))
                 continue
@@ -260,31 +255,9 @@ def _column(plan: LabPlan, spec: SendSpec, options: CompareOptions, runs: Runs) 
     """Build a lab, send, tell, time; return why not, for a mode that cannot run here."""
     try:
         with runs.lab(plan, spec, options.sender) as ran:
-            time, why = _timed(ran, options)
-            return column(ran.recording, ran.journey, time, why)
+            return timed_column(ran, options.sender, options.rounds)
     except KplabError as error:
         return error
-
-
-def _timed(ran: Ran, options: CompareOptions) -> tuple[Timing | None, str]:
-    """Time connections to what was asked, with the lab's own tracing taken away; return why not, where it cannot be."""
-    session, journey = ran.session, ran.journey
-    asked = journey.hops[0].before if journey.hops else None
-    if asked is None or asked.proto != "tcp":
-        return None, "only TCP is timed: it is a connection's first packet"
-    for node in [ns.name for ns in session.topology.namespaces if ns.role == "node"]:
-        session.execute(node, ("nft", "delete", "table", "inet", "kplab-trace"))
-    host, _, port = asked.dst.rpartition(":")
-    pods = [ns.name for ns in session.topology.namespaces if ns.role in ("pod", "control-plane")]
-    done = session.execute(
-        options.sender,
-        (sys.executable, "-P", "-m", "kplab.lab.first_packet", host.strip("[]"), port, str(options.rounds), *pods),
-    )
-    if done.status != 0:
-        return None, f"the measuring program failed: {done.stderr.strip()[-300:]}"
-    told = json.loads(done.stdout)
-    time = timing(told["nanoseconds"], told["missed"], told["from_call"])
-    return time, "" if time else f"in {told['missed']} of {options.rounds} rounds no first packet came into a pod"
 
 
 def _say(text: str) -> None:

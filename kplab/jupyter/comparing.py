@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -11,25 +10,20 @@ from typing import TYPE_CHECKING, Any
 from kplab.errors import KplabError, UsageError
 from kplab.jupyter.charts import comparison_bars
 from kplab.jupyter.installed import require
-from kplab.jupyter.programs import own_program
 from kplab.jupyter.shown import JourneyView
-from kplab.model.journey import Journey
-from kplab.model.packet import ClientSpec, SendSpec
-from kplab.model.synthetic import MOST_SERVICES, large_cluster, large_manifest
+from kplab.model.packet import SendSpec
+from kplab.model.synthetic import MOST_SERVICES
 from kplab.modes.registry import known_modes
-from kplab.session.base import LabPlan, Session
+from kplab.session.base import LabPlan
+from kplab.session.comparing import sized_cluster, timed_column
 from kplab.session.live import start_lab
 from kplab.session.runs import Doing, Runs
-from kplab.trace.compare import Column, Comparison, LeftOut, Point, Timing, clock_of, column, name_of, timing
+from kplab.trace.compare import Column, Comparison, LeftOut, Point, clock_of, name_of
 from kplab.trace.compare_svg import comparison_svg
 from kplab.trace.compare_text import comparison_lines
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-ENDPOINTS = 1
-"""Of each Service in a cluster made for its size, as in `kplab compare`: only the number of Services differs."""
-
 
 _LOOK = "font-family:monospace;font-size:85%;white-space:pre;overflow-x:auto"
 _LABELS = {
@@ -204,10 +198,8 @@ def _about(name: str, doing: Doing) -> Doing:
 def _sized(plans: Sequence[LabPlan], sizes: Sequence[int]) -> Iterator[tuple[int, LabPlan, SendSpec]]:
     """Yield each mode in ever larger clusters, and a connection to the last Service of their list."""
     for services in sizes:
-        address = large_cluster(services, ENDPOINTS).services[-1].cluster_ips[0]
-        manifest = large_manifest(services, ENDPOINTS)
+        manifest, spec = sized_cluster(services)
         for plan in tuple(plans):
-            spec = ClientSpec(client="curl", target=f"http://{address}")
             yield services, replace(plan, manifest=manifest), spec
 
 
@@ -217,28 +209,6 @@ def _column(
     """Return what one lab saw; or why it saw nothing."""
     try:
         with runs.lab(plan, spec, wanted.sender, doing) as ran:
-            time, why = _timed(ran.session, ran.journey, wanted)
-            view = JourneyView(ran.journey, ran.recording)
-            return column(ran.recording, ran.journey, time, why), view
+            return timed_column(ran, wanted.sender, wanted.rounds), JourneyView(ran.journey, ran.recording)
     except KplabError as error:
         return str(error).replace("--limit SECONDS", "limit=SECONDS")
-
-
-def _timed(session: Session, journey: Journey, wanted: Wanted) -> tuple[Timing | None, str]:
-    """Time connections with the lab's own tracing taken away; return why not, where it cannot be done."""
-    asked = journey.hops[0].before if journey.hops else None
-    if not wanted.rounds:
-        return None, "no rounds were asked for"
-    if asked is None or asked.proto != "tcp":
-        return None, "only TCP is timed: it is a connection's first packet"
-    for node in [ns.name for ns in session.topology.namespaces if ns.role == "node"]:
-        session.execute(node, ("nft", "delete", "table", "inet", "kplab-trace"))
-    host, _, port = asked.dst.rpartition(":")
-    pods = [ns.name for ns in session.topology.namespaces if ns.role in ("pod", "control-plane")]
-    argv = own_program("kplab.lab.first_packet", host.strip("[]"), port, str(wanted.rounds), *pods)
-    done = session.execute(wanted.sender, argv)
-    if done.status != 0:
-        return None, f"the measuring program failed: {done.stderr.strip()[-300:]}"
-    told = json.loads(done.stdout)
-    time = timing(told["nanoseconds"], told["missed"], told["from_call"])
-    return time, "" if time else f"in {told['missed']} of {wanted.rounds} rounds no first packet came into a pod"

@@ -25,7 +25,6 @@ from kplab.jupyter.conntrack import ConntrackTable, read_conntrack
 from kplab.jupyter.graph import ChainGraph
 from kplab.jupyter.installed import require
 from kplab.jupyter.predicting import Hops, Prediction, read_claims, show
-from kplab.jupyter.programs import own_program
 from kplab.jupyter.progress import BuildProgress, Shown
 from kplab.jupyter.ran import Ran
 from kplab.jupyter.rules import Rules, rules_of_node
@@ -35,6 +34,7 @@ from kplab.model.topology import Topology
 from kplab.modes.registry import compiler
 from kplab.session.base import LabPlan
 from kplab.session.live import LiveSession, start_lab
+from kplab.session.own_program import own_program
 from kplab.trace.journey import tell
 from kplab.trace.recording import Backend, Facts
 

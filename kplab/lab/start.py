@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from kplab.errors import KplabError
 from kplab.lab.frontends import FOLDER
 from kplab.lab.netns import NAMES, enter_for_good
+from kplab.protocol.messages import PYTHON
 
 NOT_FOUND = 127
 """A shell's exit status for a program that is not there."""
@@ -59,12 +61,15 @@ def start(
 
 
 def lab_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of programs in the lab: ours, without what would tie them to the user's desktop."""
+    """Return the environment of programs in the lab: ours, without what would tie them to the user's desktop.
+
+    It says which Python has kplab, for programs of ours that the user's side runs here.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "DBUS_", "XDG_"))}
     folders = kept.get("PATH", "").split(":")
     system = [folder for folder in ("/usr/sbin", "/sbin") if folder not in folders]
     kept["PATH"] = ":".join([str(FOLDER), *filter(None, folders), *system])
-    return {**kept, **(extra or {})}
+    return {**kept, PYTHON: sys.executable, **(extra or {})}
 
 
 def _become(streams: Streams, namespace: str | None, keep: Sequence[int], *, terminal: bool) -> None:

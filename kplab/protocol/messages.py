@@ -16,6 +16,9 @@ from kplab.trace.recording import Backend, Facts, NodeState, Recording
 
 VERSION = 1
 MAX_FRAME = 64 * 1024 * 1024
+PYTHON = "KPLAB_PYTHON"
+"""The environment variable that tells every program in a lab which Python has kplab: the agent's. It need not be the
+user's: a container's image brings its own."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +72,7 @@ class ReadNode(Message, frozen=True, kw_only=True, tag="read-node"):
 
 
 class Exec(Message, frozen=True, kw_only=True, tag="exec"):
-    """Run a program in a namespace. Answered by `ExecDone`."""
+    """Run a program in a namespace, with `PYTHON` in its environment. Answered by `ExecDone`."""
 
     namespace: str
     argv: tuple[str, ...]

@@ -18,6 +18,7 @@ from kplab.model.expression import parse_expression
 from kplab.model.synthetic import large_manifest
 from kplab.session.base import LabPlan, Step
 from kplab.session.live import LiveSession, start_lab
+from kplab.session.own_program import own_program
 from kplab.session.sandbox.container import StartedContainer
 from kplab.trace.journey import tell
 from tests.containers.conftest import ImageOf, podman
@@ -122,6 +123,23 @@ def test_a_shell_and_a_program_work(lab: LiveSession) -> None:
     shell.write(b"exit\n")
     while not shell.ended:
         shell.read(1.0)
+
+
+def test_kplabs_own_programs_run_in_the_images_python(lab: LiveSession, tmp_path: Path) -> None:
+    """Many connections, and the timing of a comparison: where the user's Python is not, or has no kplab."""
+    address = service_address(large_manifest(1, 2))
+    file = tmp_path / "found.json"
+
+    done = lab.execute("client", own_program("kplab.lab.many", address, "80", "3"))
+    compared = kplab(
+        "compare", "--sandbox", "container", "--modes", "nftables", "--rounds", "3", "--format", "json", "-o",
+        str(file), "http://10.96.0.42",
+    )  # fmt: skip
+
+    assert len(json.loads(done.stdout)["answers"]) == 3, done.stderr
+    assert compared.returncode == 0, compared.stderr
+    (column,) = json.loads(file.read_text())["columns"]
+    assert (column["sandbox"].split(",")[0], column["not_timed"]) == ("container", "")
 
 
 @pytest.mark.parametrize("victims", ["kplab", "kplab and the engine's client"])

@@ -194,6 +194,21 @@ def test_a_mode_that_failed_is_not_asked_of_a_larger_cluster(monkeypatch: pytest
     assert found.left_out[1].reason == "it was not done with 100 Services"
 
 
+def test_the_sandbox_that_was_asked_for_is_every_labs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of each mode, and of each size."""
+    asked_for: list[str] = []
+
+    def start(plan: LabPlan, told: Report) -> Session:
+        asked_for.append(plan.sandbox)
+        return Lab()
+
+    monkeypatch.setattr(command, "_start", lambda say: start)
+
+    options = asked(form="json", output=tmp_path / "found.json", sizes="10", sandbox="container")
+    assert command.compare(options) == ExitCode.OK
+    assert asked_for == ["container"] * 4
+
+
 def asked(**changed: Any) -> command.CompareOptions:
     """What the command line says for two modes on the screen."""
     told: dict[str, Any] = {
