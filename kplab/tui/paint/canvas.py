@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kplab.tui.paint.lines import Line, Span, StyleName
+from kplab.tui.paint.lines import Line, StyleName, joined
 
 
 class Canvas:
@@ -30,13 +30,5 @@ class Canvas:
 
     def lines(self) -> list[Line]:
         """Return the grid as lines of spans, neighbours of one style joined."""
-        return [self._line(y) for y in range(self.height)]
-
-    def _line(self, y: int) -> Line:
-        spans: list[Span] = []
-        for char, style, action in zip(self._chars[y], self._styles[y], self._actions[y], strict=True):
-            if spans and spans[-1].style == style and spans[-1].action == action:
-                spans[-1] = Span(spans[-1].text + char, style, action)
-            else:
-                spans.append(Span(char, style, action))
-        return tuple(spans)
+        rows = zip(self._chars, self._styles, self._actions, strict=True)
+        return [joined(zip(*row, strict=True)) for row in rows]

@@ -35,6 +35,17 @@ def line(*parts: Span | str) -> Line:
     return tuple(part if isinstance(part, Span) else Span(part) for part in parts if _text(part))
 
 
+def joined(cells: Iterable[tuple[str, StyleName, str]]) -> Line:
+    """Make a line of single characters, each with its style and action; neighbours alike become one span."""
+    spans: list[Span] = []
+    for char, style, action in cells:
+        if spans and spans[-1].style == style and spans[-1].action == action:
+            spans[-1] = Span(spans[-1].text + char, style, action)
+        else:
+            spans.append(Span(char, style, action))
+    return tuple(spans)
+
+
 def _text(part: Span | str) -> str:
     return part.text if isinstance(part, Span) else part
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from kplab.scene.frame import Banner, Mark
-from kplab.tui.paint.lines import Line, Span, StyleName
+from kplab.tui.paint.lines import Line, Span, StyleName, joined
 from kplab.tui.paint.story import EVIDENCE
 
 
@@ -35,8 +35,8 @@ def paint_timeline(marks: tuple[Mark, ...], hop: int, banners: tuple[Banner, ...
     if first + width < len(cells):
         shown[-1] = _Cell("›", "strong")
     return [
-        _join([(cell.above, "muted", -1) for cell in shown]),
-        _join([(cell.char, cell.style, cell.hop) for cell in shown]),
+        joined((cell.above, "muted", "") for cell in shown),
+        joined((cell.char, cell.style, f"screen.seek({cell.hop})" if cell.hop >= 0 else "") for cell in shown),
     ]
 
 
@@ -99,14 +99,3 @@ def _window(cells: list[_Cell], hop: int, width: int) -> int:
         return 0
     at = next((i for i, cell in enumerate(cells) if cell.hop == hop), 0)
     return min(max(at - width // 2, 0), len(cells) - width)
-
-
-def _join(cells: list[tuple[str, StyleName, int]]) -> Line:
-    spans: list[Span] = []
-    for char, style, hop in cells:
-        action = f"screen.seek({hop})" if hop >= 0 else ""
-        if spans and spans[-1].style == style and spans[-1].action == action:
-            spans[-1] = Span(spans[-1].text + char, style, action)
-        else:
-            spans.append(Span(char, style, action))
-    return tuple(spans)

@@ -112,12 +112,7 @@ class LessonScreen(PlayActions, PacketActions, TableActions, StudyActions, Besid
             self.set_interval(1.0, self._poll)
             self.feed.read(desk.session, desk.nodes())
         if desk.run is not None:
-            self.set_class(self.has_class("narrow"), "lesson-side")
-            await self.show_lesson()
-            self.offer_preset(desk.run.step.preset)
-            if desk.session.live:
-                self.start("preparing the step")
-                self.feed.enter(desk.run, desk.session)
+            await self.begin_step(desk.run)
         if desk.recording is not None:
             self._show_story()
         self.refresh_desk()

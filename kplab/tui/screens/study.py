@@ -10,6 +10,7 @@ from types import FrameType
 
 from textual import on, work
 
+from kplab.course.engine import LessonRun
 from kplab.course.lesson import Preset
 from kplab.session.base import Session
 from kplab.session.terminal import relay_shell
@@ -96,17 +97,19 @@ class StudyActions(DeskScreen):
             await self._entered()
 
     async def _entered(self) -> None:
-        desk = self.desk
-        desk.remark = ()
-        if desk.run is None:
-            return
+        self.desk.remark = ()
+        if self.desk.run is not None:
+            await self.begin_step(self.desk.run)
+
+    async def begin_step(self, run: LessonRun) -> None:
+        """Show the step that was come to, put its packet into the prompt, and have the lab prepared for it."""
         if self.has_class("narrow"):
             self.add_class("lesson-side")
         await self.show_lesson()
-        self.offer_preset(desk.run.step.preset)
-        if desk.session.live:
+        self.offer_preset(run.step.preset)
+        if self.desk.session.live:
             self.start("preparing the step")
-            self.feed.enter(desk.run, desk.session)
+            self.feed.enter(run, self.desk.session)
 
     def action_check(self) -> None:
         """Check a repair."""

@@ -52,6 +52,11 @@ class Inked(_Base):
         self.__dict__.pop("_ink_styles", None)
         self.__dict__.pop("_ink_strips", None)
 
+    def notify_style_update(self) -> None:
+        """Follow the theme."""
+        self.forget_ink()
+        super().notify_style_update()
+
 
 class Painted(Inked, Widget):
     """A panel of lines: a subclass says in `lines` what is to be seen, and calls `repaint` when it may have changed."""
@@ -89,11 +94,6 @@ class Painted(Inked, Widget):
         """Return as many rows as there are lines, for `height: auto`."""
         return len(self.lines(width, 0))
 
-    def notify_style_update(self) -> None:
-        """Follow the theme."""
-        self.forget_ink()
-        super().notify_style_update()
-
     def render_line(self, y: int) -> Strip:
         """Return one row of the panel."""
         if self._painted_size != self.size:
@@ -115,11 +115,6 @@ class PaintedScroll(Inked, ScrollView):
         """Say how many rows there are, and paint them again."""
         self.virtual_size = Size(0, count)
         self.refresh()
-
-    def notify_style_update(self) -> None:
-        """Follow the theme."""
-        self.forget_ink()
-        super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
         """Return one row of the screen."""
