@@ -57,6 +57,7 @@ class NodeRules:
         return chain
 
 
+@lru_cache(maxsize=16)
 def _cut(text: str) -> dict[tuple[str, str], list[str]]:
     """Return the lines of each chain, its `:CHAIN` line first, by table and chain."""
     lines: dict[tuple[str, str], list[str]] = {}
@@ -81,7 +82,7 @@ def rules_of(state: NodeState, family: Family, backend: Backend) -> NodeRules | 
     if save is None:
         return None
     try:
-        rules = _rules(save.text, family, backend)
+        rules = _rules(save.text, family, backend, state.node)
     except IndexError:
         return None
     rules.take_handles(state.handles)
@@ -89,7 +90,8 @@ def rules_of(state: NodeState, family: Family, backend: Backend) -> NodeRules | 
 
 
 @lru_cache(maxsize=16)
-def _rules(text: str, family: Family, backend: Backend) -> NodeRules:
+def _rules(text: str, family: Family, backend: Backend, node: str) -> NodeRules:
+    """Nodes whose rules read the same still have handles of their own: one may have loaded them once more."""
     return NodeRules(text, family, backend)
 
 

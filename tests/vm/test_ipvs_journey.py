@@ -89,7 +89,10 @@ def test_the_command_prints_the_journey(ipvs_lab: LiveSession) -> None:
 
 
 def test_the_choice_is_the_kernels_own_word(ipvs_lab: LiveSession) -> None:
-    """Three candidates with weight and counts before and after; the chosen one has one connection more: it served."""
+    """Three candidates with weight and counts before and after; the chosen one has one connection more: it served.
+
+    Hundreds of connections that end meanwhile would change the counts: the tests of schedulers come after this file's.
+    """
     recording, journey = curl(ipvs_lab, "10.96.0.42")
     hop, choice = taken(journey)
     (event,) = [event for event in recording.events if event.n in hop.events]

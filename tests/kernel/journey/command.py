@@ -28,7 +28,7 @@ def trace_command(*words: str, limit: float = 240.0) -> Told:
     """Run `kplab trace WORDS --format json`, and return what it printed."""
     argv = [str(KPLAB), "trace", *words, "--format", "json"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=limit, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr or done.stdout[-3000:]
     told: Told = json.loads(done.stdout)
     return told
 

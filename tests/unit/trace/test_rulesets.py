@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from kplab.trace.recording import ChainHandles, NodeState, Save
 from kplab.trace.rulesets import rules_of
@@ -53,6 +54,16 @@ def test_the_same_text_with_other_handles() -> None:
 
         assert chain is not None
         assert [rule.handle for rule in chain.rules] == [first, first + 1]
+
+
+def test_two_nodes_with_the_same_text_have_handles_of_their_own() -> None:
+    """In ipvs mode all nodes' rules read the same; one that loaded them once more has other handles."""
+    here = replace(node(handles=(ChainHandles("ip", "nat", "KUBE-SERVICES", (7, 8)),)), node="node-a")
+    there = replace(node(handles=(ChainHandles("ip", "nat", "KUBE-SERVICES", (20, 21)),)), node="node-b")
+    both = [rules_of(here, 4, "nft"), rules_of(there, 4, "nft")]
+    chains = [rules and rules.ruleset("nat", ["KUBE-SERVICES"]).chain("nat", "KUBE-SERVICES") for rules in both]
+
+    assert [[rule.handle for rule in chain.rules] for chain in chains if chain] == [[7, 8], [20, 21]]
 
 
 def test_counters_are_stepped_over() -> None:
