@@ -1,22 +1,26 @@
-"""IPVS, ipset and the dummy device as the proxier reads and writes them: one program run a question, one a change.
+"""IPVS, ipset and the dummy device as the proxier reads and writes them.
 
-kube-proxy talks netlink to IPVS, and runs `ipset add` for each member. Here everything that a sync changes goes in
-one `ipvsadm -R`, one `ipset restore` and one `ip -batch`; what the kernel holds afterwards is the same.
+kube-proxy talks netlink to IPVS, a request at a time, and runs `ipset add` for each member. Here virtual servers and
+addresses go to the kernel by netlink, many requests in one buffer, and everything for ipset goes in one
+`ipset restore`; what the kernel holds afterwards is the same. All virtual servers are read by one `ipvsadm -L -n`:
+netlink gives a virtual server's real servers only for one at a time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kplab.errors import ApplyError, LabError, ProgramError
-from kplab.lab.run import Finished, Runner
+from kplab.lab.run import Runner
 from kplab.model.ruleset import IpSet
-from kplab.modes.ipvs_program import DEVICE
+from kplab.modes.ipvs_program import DEVICE, VsKey
+from kplab.proxy.ipvs_commands import ServerCommand
+from kplab.proxy.ipvs_servers import NetlinkServers, ServerChannel
+from kplab.proxy.ipvs_set_list import read_sets
 from kplab.proxy.tools import LIMIT
-from kplab.rules.ipset_save import parse_ipset_save
-from kplab.rules.ipvsadm import HeldServer, parse_list
+from kplab.rules.ipvsadm import HeldReal, HeldServer, parse_list
 
 PROBE = "-t 198.51.100.0:20000"
 """The virtual server that kube-proxy makes and deletes at its start, to see whether IPVS works."""
@@ -42,8 +46,16 @@ class NodeAddresses:
 class IpvsTables:
     """The kernel's side of IPVS mode, in this process's own network namespace."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        channel: ServerChannel | None = None,
+        read_sets: Callable[[], dict[str, IpSet]] = read_sets,
+    ) -> None:
+        """`channel` is how virtual servers are changed, `read_sets` how ipsets are read: netlink, but for tests."""
         self._runner = runner
+        self._read_sets = read_sets
+        self._channel = channel or NetlinkServers()
 
     def probe(self, scheduler: str) -> None:
         """See whether IPVS works with this scheduler, as kube-proxy does at its start.
@@ -70,19 +82,19 @@ class IpvsTables:
         """Return every virtual server, of both families, with its connections' counts."""
         return parse_list(self._runner.run(["ipvsadm", "-L", "-n"], limit=LIMIT).stdout)
 
-    def change_servers(self, lines: Sequence[str]) -> None:
-        """Run the commands of ipvsadm; nothing where there are none.
+    def reals(self, key: VsKey) -> tuple[HeldReal, ...]:
+        """Return one virtual server's real servers, with their connections' counts."""
+        return self._channel.reals(key)
+
+    def change_servers(self, commands: Sequence[ServerCommand]) -> None:
+        """Run commands; nothing where there are none.
 
         Raises:
             ApplyError: some were refused; all others hold.
 
         """
-        if not lines:
-            return
-        # `ipvsadm -R` goes on after a command that was refused, and its status is the last one's.
-        problems = self._write(["ipvsadm", "-R"], lines, "change virtual servers").stderr.strip()
-        if problems:
-            raise ApplyError("change virtual servers", problems)
+        if commands:
+            self._channel.change(commands)
 
     def addresses(self) -> NodeAddresses:
         """Return the node's addresses."""
@@ -96,26 +108,26 @@ class IpvsTables:
                 others += found
         return NodeAddresses(device, tuple(others))
 
-    def change_links(self, lines: Sequence[str]) -> None:
-        """Run the commands of ip; nothing where there are none.
+    def make_device(self) -> None:
+        """Make kube-ipvs0. It is never set up: its IPv6 link-local address could only come from that.
 
         Raises:
-            ApplyError: one was refused.
             LabError: the kernel has no dummy devices.
+            ApplyError: it was refused.
 
         """
-        if not lines:
-            return
         try:
-            self._write(["ip", "-batch", "-"], lines, f"change {DEVICE}")
-        except ApplyError as error:
+            self._runner.run(["ip", "link", "add", DEVICE, "type", "dummy"])
+        except ProgramError as error:
+            if error.status == 127:
+                raise
             if _NO_DEVICE in error.happened:
                 raise LabError("IPVS mode cannot run here: no dummy device", error.happened, _WAY_ON) from error
-            raise
+            raise ApplyError(f"make {DEVICE}", error.happened) from error
 
     def sets(self) -> dict[str, IpSet]:
-        """Return every ipset, by name."""
-        return parse_ipset_save(self._runner.run(["ipset", "save"], limit=LIMIT).stdout)
+        """Return every ipset of the types that IPVS mode has, by name."""
+        return self._read_sets()
 
     def change_sets(self, lines: Sequence[str]) -> None:
         """Run the commands of ipset; what is there already, or gone already, is no mistake.
@@ -124,13 +136,12 @@ class IpvsTables:
             ApplyError: one was refused.
 
         """
-        if lines:
-            self._write(["ipset", "restore", "-exist"], lines, "change ipsets")
-
-    def _write(self, argv: list[str], lines: Sequence[str], tried: str) -> Finished:
+        if not lines:
+            return
         try:
-            return self._runner.run(argv, "".join(f"{line}\n" for line in lines), limit=LIMIT)
+            text = "".join(f"{line}\n" for line in lines)
+            self._runner.run(["ipset", "restore", "-exist"], text, limit=LIMIT)
         except ProgramError as error:
             if error.status == 127:
                 raise
-            raise ApplyError(tried, error.happened) from error
+            raise ApplyError("change ipsets", error.happened) from error

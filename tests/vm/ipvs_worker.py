@@ -19,6 +19,8 @@ from kplab.lab.run import Finished, SystemRunner
 from kplab.model.config import parse_config
 from kplab.proxy.guard import refuse_host_namespace
 from kplab.proxy.ipvs_assemble import assemble_ipvs
+from kplab.proxy.ipvs_commands import ServerCommand
+from kplab.proxy.ipvs_servers import NetlinkServers
 from kplab.proxy.loop import Loop
 from kplab.proxy.options import Options
 from kplab.proxy.tools import Tools
@@ -47,6 +49,19 @@ class Recorder(SystemRunner):
         """Run as `SystemRunner` does."""
         self.writes.append((list(argv), stdin if isinstance(stdin, str) else stdin.decode()))
         return super().run(argv, stdin, env=env, check=check, limit=limit)
+
+
+def record_servers() -> list[str]:
+    """Have every command for virtual servers kept, as ipvsadm spells it; return where."""
+    kept: list[str] = []
+    change = NetlinkServers.change
+
+    def recorded(servers: NetlinkServers, commands: Sequence[ServerCommand]) -> None:
+        kept.extend(command.text for command in commands)
+        change(servers, commands)
+
+    NetlinkServers.change = recorded  # type: ignore[assignment,method-assign]
+    return kept
 
 
 class Clock:
@@ -112,8 +127,11 @@ def steps(folder: Path) -> list[Path]:
     return [folder / "manifest.yaml", *further]
 
 
-def run_scenario(folder: Path, work: Path) -> list[dict[str, Any]]:
-    """Sync each of a scenario's steps in one fresh namespace; return what the kernel held after each."""
+def run_scenario(folder: Path, work: Path, servers: list[str]) -> list[dict[str, Any]]:
+    """Sync each of a scenario's steps in one fresh namespace; return what the kernel held after each.
+
+    `servers` is where commands for virtual servers are kept.
+    """
     file = folder / "config.json"
     changes = json.loads(file.read_text()) if file.exists() else {}
     fresh_namespace(changes.pop("_links", []))
@@ -125,6 +143,7 @@ def run_scenario(folder: Path, work: Path) -> list[dict[str, Any]]:
     for step, source in enumerate(steps(folder), start=1):
         manifest.write_text(source.read_text())
         runner.writes.clear()
+        servers.clear()
         if loop is None:
             parts = assemble_ipvs(options, [Tools(runner, "nft", family) for family in (4, 6)], clock)
             loop = Loop(parts)
@@ -140,6 +159,7 @@ def run_scenario(folder: Path, work: Path) -> list[dict[str, Any]]:
                 "kinds": [f"{outcome.kind}{outcome.family}" for outcome in outcomes],
                 "errors": [str(outcome.error) for outcome in outcomes if outcome.error],
                 "writes": list(runner.writes),
+                "servers": list(servers),
                 "iptables-save": told("iptables-nft-save"),
                 "ip6tables-save": told("ip6tables-nft-save"),
                 "ipvsadm-save": told("ipvsadm -S -n"),
@@ -155,9 +175,10 @@ def run_scenario(folder: Path, work: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Do every scenario that was named."""
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    servers = record_servers()
     with tempfile.TemporaryDirectory(dir="/run") as work:
         for folder in sys.argv[1:]:
-            for result in run_scenario(Path(folder), Path(work)):
+            for result in run_scenario(Path(folder), Path(work), servers):
                 sys.stdout.write(json.dumps(result) + "\n")
 
 

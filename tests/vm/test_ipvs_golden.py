@@ -106,14 +106,14 @@ def test_the_kernel_holds_what_kube_proxy_left(
 
 
 def test_a_later_sync_writes_what_changed_only(results: dict[tuple[str, int], Result]) -> None:
-    """An endpoint that comes is one line for ipvsadm and one for ipset; the other family is left alone."""
+    """An endpoint that comes is one command for IPVS and one line for ipset; nothing is read, no other program run."""
     result = results["steps-endpoints", 2]
-    written = {argv[0]: text.splitlines() for argv, text in result["writes"] if text}
 
     assert result["kinds"] == ["partial4"]
-    assert written["ipvsadm"] == ["-a -t 10.96.0.20:80 -r 10.244.1.11:8080 -m -w 1"]
-    assert written["ipset"] == ["add KUBE-LOOP-BACK 10.244.1.11,tcp:8080,10.244.1.11"]
-    assert "ip" not in written
+    assert result["servers"] == ["-a -t 10.96.0.20:80 -r 10.244.1.11:8080 -m -w 1"]
+    assert result["writes"] == [
+        [["ipset", "restore", "-exist"], "add KUBE-LOOP-BACK 10.244.1.11,8080,10.244.1.11\n"],
+    ]
 
 
 def test_timeouts_are_set(results: dict[tuple[str, int], Result]) -> None:

@@ -78,3 +78,74 @@ def test_foreign_virtual_servers_go_unless_they_are_excluded(guest: Guest) -> No
     assert "10.9.9.9:80" not in told
     assert "-A -t 10.8.8.8:80 -s rr" in told
     assert "-A -t 10.96.0.20:80 -s rr" in told
+
+
+REFUSED = """
+import subprocess
+from kplab.errors import ApplyError
+from kplab.modes.ipvs_program import RealServer, VirtualServer, VsKey
+from kplab.proxy.ipvs_commands import DropReal, PutReal, PutServer
+from kplab.proxy.ipvs_servers import NetlinkServers
+
+# Without any route the kernel takes no address for a real server's.
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+keys = [VsKey("TCP", f"10.96.{n // 250}.{n % 250}", 80) for n in range(500)]
+pod = RealServer("10.244.1.10", 8080, 3)
+servers = NetlinkServers()
+try:
+    servers.change([
+        *(PutServer(VirtualServer(key, "rr")) for key in keys),
+        *(DropReal(key, pod) for key in keys),
+        *(PutReal(key, pod) for key in keys),
+        PutServer(VirtualServer(keys[0], "rr")),
+    ])
+except ApplyError as refused:
+    print(refused)
+print([real for key in keys for real in servers.reals(key)].count(servers.reals(keys[0])[0]))
+print(servers.reals(VsKey("UDP", "10.96.0.1", 53)))
+"""
+
+
+def test_commands_that_the_kernel_refuses_are_named_and_the_others_hold(guest: Guest) -> None:
+    """In the midst of a buffer, a whole buffer of them, and at the very end; what is there is then read back."""
+    ran = guest.run(["unshare", "-nm", sys.executable, "-c", REFUSED], limit=100)
+    assert ran.status == 0, ran.stderr
+
+    assert "-d -t 10.96.0.0:80 -r 10.244.1.10:8080: no such real server, or no such scheduler" in ran.stdout
+    assert "and 481 more" in ran.stdout
+    assert ran.stdout.splitlines()[-2:] == ["500", "()"]
+
+
+SETS = """
+set -e
+ipset restore <<END
+create A hash:ip,port,net
+create B hash:ip,port,ip family inet6
+create C bitmap:port range 0-65535
+create D hash:net
+create E hash:ip
+add A 10.96.0.20,tcp:80,10.1.0.0/16
+add A 10.96.0.20,udp:53,10.1.0.1
+add A 10.96.0.20,sctp:7,10.2.0.0/16 nomatch
+add B fd00::1,sctp:3868,fd00::1
+add C 30080
+add D 10.0.0.0/8
+END
+{python} -c '
+import subprocess
+from kplab.proxy.ipvs_set_list import TYPES, read_sets
+from kplab.rules.ipset_save import parse_ipset_save
+more = "".join(f"add E 10.{{n // 250}}.0.{{n % 250}}\\n" for n in range(3000))
+subprocess.run(["ipset", "restore"], input=more, text=True, check=True)
+saved = parse_ipset_save(subprocess.run(["ipset", "save"], capture_output=True, text=True, check=True).stdout)
+read = read_sets()
+assert sorted(read) == ["A", "B", "C", "E"], read
+for name, found in read.items():
+    assert (found.type, found.family, found.members) == (saved[name].type, saved[name].family, saved[name].members)
+'
+"""
+
+
+def test_ipsets_are_read_as_ipset_prints_them(guest: Guest) -> None:
+    """All types that IPVS mode has, in one answer or in many; others are left alone."""
+    script(guest, SETS.format(python=sys.executable))
