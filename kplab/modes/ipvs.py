@@ -7,6 +7,7 @@ addresses that make them local, and entries of ipsets. The order among Services 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from kplab.model.cluster import Cluster, Family
@@ -123,7 +124,8 @@ def _service(state: _State, view: ServicePortView, endpoints: tuple[ProxyEndpoin
             ip = endpoint.ip
             state.add(sets.LOOP_BACK, f"{ip},{view.protocol}:{endpoint.port},{ip}")
     internal = _reals(found, local=view.internal_local)
-    external = _reals(found, local=view.external_local)
+    same = view.external_local == view.internal_local
+    external = internal if same else _reals(found, local=view.external_local)
     state.add(sets.CLUSTER_IP, _entry(view, view.cluster_ip))
     _server(state, view, view.cluster_ip, view.port, internal)
     state.bind(view.cluster_ip)
@@ -146,7 +148,13 @@ def _entry(view: ServicePortView, address: str) -> str:
 def _reals(found: Categorized, *, local: bool) -> tuple[RealServer, ...]:
     """Policy Local falls back to the whole cluster when nothing is local (pull request 97081)."""
     chosen = found.local if local and found.local else found.cluster
-    return tuple(RealServer(endpoint.ip, endpoint.port) for endpoint in chosen)
+    return tuple([_real(endpoint.ip, endpoint.port) for endpoint in chosen])
+
+
+@lru_cache(maxsize=1 << 16)
+def _real(ip: str, port: int) -> RealServer:
+    """Return the same object for the same place, so that two programs are soon found equal."""
+    return RealServer(ip, port)
 
 
 def _server(state: _State, view: ServicePortView, address: str, port: int, reals: tuple[RealServer, ...]) -> None:

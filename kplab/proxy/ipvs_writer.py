@@ -1,8 +1,8 @@
 """IPVS mode's way from a cluster to the kernel, for one family: addresses, virtual servers, ipsets, rules.
 
 kube-proxy's IPVS mode knows no partial syncs: each compares everything with the kernel, and does not write again what
-is equal. Here a full sync does that. A partial one writes what differs from what was written last; everything is
-compared after it, once a syncPeriod has passed since the last comparison, or at once if the kernel refuses a change.
+is equal. Here a full sync does that. A partial one writes what differs from what was written last; right after it
+everything is compared, if the last comparison is a syncPeriod old, or if the kernel refuses a change.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class IpvsWriter:
         before, sure = self._program, self._sure
         self._sure, self._cluster = False, cluster
         if before is not None and sure and changed is not None and self._differ(cluster, before, now):
-            self._next_comparison = max(now, self._compared + self._config.ipvs.sync_period)
+            self._next_comparison = now if now >= self._compared + self._config.ipvs.sync_period else inf
         else:
             self._compare(cluster, now)
         self._sure = True
@@ -134,7 +134,7 @@ class IpvsWriter:
         return part_changes(becomes, held, self._leaving, self._config.ipvs.exclude_cidrs), others
 
     def look(self, now: float) -> bool:
-        """Compare everything after changes, and once a minute delete real servers whose last connection has ended.
+        """Compare everything after a change, and once a minute delete real servers whose last connection has ended.
 
         Never asks for a sync. What fails is tried again: by the next comparison, the next look.
         """
