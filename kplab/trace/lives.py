@@ -66,6 +66,11 @@ class Visit:
         return _PRIORITY.get(self.table, 0)
 
 
+_CONNTRACK_HOOKS = ("PREROUTING", "OUTPUT")
+_CONNTRACK = -200
+"""NF_IP_PRI_CONNTRACK."""
+
+
 @dataclass(slots=True)
 class Life:
     """One skb's way through one namespace's hooks."""
@@ -101,6 +106,15 @@ class Life:
     def at(self, hook: Hook) -> list[Visit]:
         """Return the visits of a hook, in order."""
         return [visit for visit in self.visits if visit.hook == hook]
+
+    @property
+    def is_shown_tracked(self) -> bool:
+        """Whether nf_tables' trace tells of it behind the hook in which conntrack takes packets in."""
+        return any(
+            isinstance(message, NftTrace) and (visit.hook not in _CONNTRACK_HOOKS or visit.priority > _CONNTRACK)
+            for visit in self.visits
+            for message in messages_of(visit)
+        )
 
     def _interface(self, side: str) -> str | None:
         names = (getattr(event.what, side) for visit in self.visits for event in visit.events)

@@ -54,7 +54,7 @@ class PacketTeller:
         assumed = "related" if is_error(self.packet.path.first) else "new" if self.packet.number == 1 else "established"
         if not is_tracked(self.story, life.node):
             assumed = "untracked"
-        elif life.node in self.story.states_told:
+        elif life.node in self.story.states_told and life.is_shown_tracked:
             # Where the kernel says a packet's state, it says none of one whom conntrack refused to take in
             # (net/netfilter/nf_tables_trace.c).
             assumed = "invalid"
