@@ -50,6 +50,24 @@ def test_one_packet_with_nat_is_one_life() -> None:
     assert [life.hooks() for life in lives] == [["PREROUTING", "FORWARD", "POSTROUTING"]]
 
 
+@pytest.mark.parametrize(
+    ("after", "shown"),
+    [
+        ([], False),
+        ([nft("PREROUTING", syn(), table="raw")], False),
+        ([legacy("mangle", "PREROUTING", syn())], False),
+        ([nft("prerouting-last", syn(), table="kplab-trace")], True),
+        ([nft("FORWARD", syn())], True),
+    ],
+    ids=["nothing", "raw", "legacy", "last", "forward"],
+)
+def test_a_message_from_behind_conntrack_shows_its_state(after: list[KernelEvent], shown: bool) -> None:
+    """What nf_tables says before conntrack, and what iptables-legacy says anywhere, tells no state."""
+    (life,) = find_lives("node-a", [nft("prerouting-first", syn(), table="kplab-trace"), *after], LAB)
+
+    assert life.is_shown_tracked is shown
+
+
 def test_a_trace_id_that_comes_back_is_another_life() -> None:
     """The id is derived from the skb's address: other headers under the same id are another packet."""
     lives = find_lives("node-a", [nft("PREROUTING", syn(1)), nft("PREROUTING", syn(2))], LAB)
