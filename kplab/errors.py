@@ -94,6 +94,10 @@ class SandboxError(KplabError):
     """A lab could not be started on this machine."""
 
 
+class NamespacesError(SandboxError):
+    """The kernel refused a lab its namespaces; another sandbox may do."""
+
+
 class EngineError(SandboxError):
     """No container engine, one that refuses (`happened` holds what it said), or one that does not answer."""
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kplab.errors import KplabError, ProtocolError, SandboxError
+from kplab.errors import KplabError, NamespacesError, ProtocolError
 from kplab.model.packet import SendSpec
 from kplab.model.topology import Topology
 from kplab.protocol.messages import (
@@ -246,7 +246,8 @@ def _greeted(plan: LabPlan, report: Report | None) -> tuple[StartedAgent | Start
     if choice.sandbox != CONTAINER:
         try:
             return *_greeted_agent(plan.mode), report
-        except SandboxError as error:
+        except NamespacesError as error:
+            # An agent that was killed, or ended, is another matter: a container would not be what was missing.
             choice = instead(plan.sandbox, plan.mode, error)
     from kplab.session.containers import greeted_container
 
@@ -257,9 +258,9 @@ def _greeted_agent(mode: str) -> tuple[StartedAgent, Channel]:
     """Start an agent, in a user namespace of its own if the kernel allows it, else as root without.
 
     Raises:
-        SandboxError: neither works.
+        NamespacesError: the kernel allows neither. SandboxError: the agent ended.
     """
-    failures = []
+    failures, refused = [], False
     for own_user in ways(mode):
         agent = start_agent(own_user=own_user)
         assert agent.channel is not None  # noqa: S101 - it does not listen
@@ -271,9 +272,10 @@ def _greeted_agent(mode: str) -> tuple[StartedAgent, Channel]:
                 greet(channel)
             except ProtocolError as error:
                 failures.append(agent.last_words() or error.happened)
-                if not agent.refused():
+                refused = agent.refused()
+                if not refused:
                     break
             else:
                 undo.pop_all()
                 return agent, channel
-    raise explain(failures)
+    raise explain(failures, refused=refused)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kplab.errors import SandboxError
+from kplab.errors import NamespacesError, SandboxError
 from kplab.session.sandbox.ebpf import require_ebpf
 from kplab.session.sandbox.namespaces import MAKE_NAMESPACES, OWN_USER, search_path
 
@@ -101,17 +101,19 @@ def missing_programs() -> str:
     return ", ".join(name for name, package in PROGRAMS.items() if not _program(name, package).ok)
 
 
-def explain(failures: Sequence[str]) -> SandboxError:
-    """Return the error for a lab that could not be started, from what the ways that were tried said."""
+def explain(failures: Sequence[str], *, refused: bool = False) -> SandboxError:
+    """Return the error for a lab that could not be started, from what the ways that were tried said.
+
+    `refused`: it was the kernel that gave no namespaces, rather than an agent that ended in them.
+    """
+    kind = NamespacesError if refused else SandboxError
     lacking = can_run()
     happened = "; then, without a user namespace: ".join(each for each in failures if each)
     if lacking is None:
-        return SandboxError(
-            "start a lab", happened or "its agent ended at once", f"kplab doctor says more; {OTHER_WAYS}"
-        )
+        return kind("start a lab", happened or "its agent ended at once", f"kplab doctor says more; {OTHER_WAYS}")
     shown = f"{happened}; {lacking.reason}" if happened else lacking.reason
     mend = f"mend it with: {lacking.mend}; " if lacking.mend else ""
-    return SandboxError("start a lab", shown, f"{mend}{OTHER_WAYS}")
+    return kind("start a lab", shown, f"{mend}{OTHER_WAYS}")
 
 
 def _program(name: str, package: str) -> Check:

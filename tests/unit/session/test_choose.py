@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kplab.errors import SandboxError
+from kplab.errors import NamespacesError, SandboxError
+from kplab.session import live
+from kplab.session.base import LabPlan
+from kplab.session.sandbox.check import explain
 from kplab.session.sandbox.choose import Here, choose, instead, kernel_has
 
 pytestmark = pytest.mark.unit
@@ -114,3 +117,18 @@ def test_a_module_is_there_when_loaded_or_built_in(tmp_path: Path, monkeypatch: 
     assert kernel_has("ip_vs", *folders)
     assert kernel_has("dummy", *folders)
     assert not kernel_has("xt_ipvs", *folders)
+
+
+def test_an_agent_that_ended_is_not_started_again_in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was no refusal of the kernel's: the error is told as it is, and no engine is looked for."""
+
+    def ended(mode: str) -> None:
+        raise explain(["killed by signal 9"])
+
+    monkeypatch.setattr(live, "_greeted_agent", ended)
+    monkeypatch.setattr(live, "instead", lambda *_: pytest.fail("an engine was looked for"))
+    with pytest.raises(SandboxError, match="killed by signal 9") as caught:
+        live.start_lab(LabPlan(manifest=""))
+
+    assert not isinstance(caught.value, NamespacesError)
+    assert isinstance(explain(["unshare: Operation not permitted"], refused=True), NamespacesError)
