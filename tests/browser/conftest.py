@@ -16,9 +16,13 @@ LOOPBACK = ("127.0.0.1", "localhost")
 VIEW = {"width": 1400, "height": 1080}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The distribution's Chromium; playwright's own cannot be had everywhere."""
+    """The distribution's Chromium; playwright's own cannot be had everywhere.
+
+    One a module, and not one a session: playwright keeps an event loop running in this thread, and the screen's tests
+    want one of their own.
+    """
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
