@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.kernel.jupyter.cells import Notebook
+from tests.kernel.jupyter.cells import LIMIT, Notebook
 from tests.kernel.lab.conftest import Remains, children, remains
 
 pytestmark = pytest.mark.kernel
@@ -26,6 +28,22 @@ Start = Callable[[], Notebook]
 def built(notebook: Notebook) -> Remains:
     """Build a lab in a notebook; return what must be gone when it has ended."""
     return remains(int(notebook.run(BUILD).split()[-1]))
+
+
+def wait_for_curl(kernel: int) -> None:
+    """Wait until the lab of this kernel has started its client: then the question is being answered."""
+    until = time.monotonic() + LIMIT
+    while "curl" not in map(name_of, children(kernel)):
+        assert time.monotonic() < until, "the lab has not started curl"
+        time.sleep(0.01)
+
+
+def name_of(process: int) -> str:
+    """Return a process's program, "" when it has gone."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def test_a_killed_kernel_leaves_nothing(notebook: Start) -> None:
@@ -73,8 +91,9 @@ def test_an_interrupted_trace_leaves_the_lab_usable(notebook: Start) -> None:
     """A few lines in place of a traceback; the next question is answered as if nothing had been asked."""
     book = notebook()
     built(book)
+    kernel = int(book.run("import os; print(os.getpid())"))
     cell = book.begin(BLACK_HOLE)
-    book.wait(cell, until="asking")
+    wait_for_curl(kernel)
     book.interrupt()
     said = book.wait(cell)
 
